@@ -1,0 +1,311 @@
+package pool
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"time"
+
+	"golang.org/x/time/rate"
+)
+
+// ClientConfig configures [NewClient]. Zero fields mean the stated defaults.
+type ClientConfig struct {
+	// Dial makes a connection to the server, which is the pool's from then on.
+	// It must heed ctx, which ends after HandshakeTimeout and with the pool:
+	// Close waits for it. It is called from several goroutines at once.
+	// Required.
+	Dial func(ctx context.Context) (net.Conn, error)
+
+	// Security is what a dialed connection goes through: TLS mode (default
+	// TLSSelfSigned), roots, server name, key.
+	Security Security
+
+	// MinInterval and MaxInterval bound the time between maintenance passes.
+	// They also pace dialing: on average at most MaxCap dials start in each
+	// MinInterval, and at most MaxCap at once. Defaults 100 ms and 1 s; a
+	// MinInterval above 1 s raises the default of MaxInterval.
+	MinInterval, MaxInterval time.Duration
+
+	// KeepAlive is the idle time before TCP keep-alive probes, default 30 s;
+	// negative: none.
+	KeepAlive time.Duration
+
+	// HandshakeTimeout is the one deadline for dial, TLS, proof and ID,
+	// default 10 s.
+	HandshakeTimeout time.Duration
+
+	// PairTimeout is how long ClientGet waits for an ID that is on its way, and
+	// how long an idle connection may hold unread bytes before it counts as
+	// forgotten; the sweep notices up to 2 s later. Default 3 s.
+	PairTimeout time.Duration
+
+	// MaxDials bounds the dials under way at once, default 64.
+	MaxDials int
+
+	Limits
+	Logger Logger // default: silent
+}
+
+const (
+	defaultMinCap      = 32
+	defaultClientCap   = 512
+	defaultMinInterval = 100 * time.Millisecond
+	defaultMaxInterval = time.Second
+	defaultMaxDials    = 64
+)
+
+// NewClient makes a client pool. [Pool.Run] dials; until then it is empty and
+// its gets wait.
+func NewClient(cfg ClientConfig) (*Pool, error) {
+	if err := cfg.fill(); err != nil {
+		return nil, err
+	}
+	p := newPool(cfg.Logger, cfg.Limits)
+	p.pairTimeout = cfg.PairTimeout
+	p.client = newDialSide(cfg)
+	return p, nil
+}
+
+// fill puts the defaults in and refuses what cannot work.
+func (cfg *ClientConfig) fill() error {
+	if cfg.Dial == nil {
+		return errors.New("pool: ClientConfig.Dial is nil")
+	}
+	if err := cfg.Security.check(); err != nil {
+		return fmt.Errorf("pool: ClientConfig.Security: %w", err)
+	}
+	if cfg.MinCap < 0 || cfg.MaxCap < 0 || cfg.MaxDials < 0 {
+		return fmt.Errorf("pool: ClientConfig.MinCap, MaxCap and MaxDials must not be negative (%d, %d, %d)", cfg.MinCap, cfg.MaxCap, cfg.MaxDials)
+	}
+	if cfg.MaxCap == 0 {
+		cfg.MaxCap = max(defaultClientCap, cfg.MinCap)
+	}
+	if cfg.MinCap == 0 {
+		cfg.MinCap = min(defaultMinCap, cfg.MaxCap)
+	}
+	if cfg.MinCap > cfg.MaxCap {
+		return fmt.Errorf("pool: ClientConfig.MinCap %d exceeds MaxCap %d", cfg.MinCap, cfg.MaxCap)
+	}
+	for _, d := range []struct {
+		field *time.Duration
+		value time.Duration
+	}{
+		{&cfg.MinInterval, defaultMinInterval},
+		{&cfg.MaxInterval, max(defaultMaxInterval, cfg.MinInterval)},
+		{&cfg.HandshakeTimeout, defaultHandshakeTimeout},
+		{&cfg.PairTimeout, defaultPairTimeout},
+	} {
+		if *d.field < 0 {
+			return errors.New("pool: ClientConfig: a negative interval or timeout")
+		}
+		if *d.field == 0 {
+			*d.field = d.value
+		}
+	}
+	if cfg.MinInterval > cfg.MaxInterval {
+		return fmt.Errorf("pool: ClientConfig.MinInterval %v exceeds MaxInterval %v", cfg.MinInterval, cfg.MaxInterval)
+	}
+	if cfg.KeepAlive == 0 {
+		cfg.KeepAlive = defaultKeepAlive
+	}
+	if cfg.MaxDials == 0 {
+		cfg.MaxDials = defaultMaxDials
+	}
+	return nil
+}
+
+// NewClientPool makes a client pool with the seed API's rules: capacities
+// below 1 mean 1, intervals of 0 or less mean 1 s, swapped bounds are put in
+// order, keepAlive of 0 or less means the default. tlsCode is "0", "1" or "2";
+// hostname is what mode 2 verifies. What cannot work is answered by [Pool.Err]
+// and by every get: an unknown tlsCode never means plain TCP.
+//
+// dialer knows no context: one that hangs is left behind after 10 s, and a
+// connection it still brings is closed.
+func NewClientPool(minCap, maxCap int, minIvl, maxIvl, keepAlive time.Duration, tlsCode, hostname string, dialer func() (net.Conn, error)) *Pool {
+	mode, err := ParseTLSMode(tlsCode)
+	if err != nil {
+		return broken(err)
+	}
+	if dialer == nil {
+		return broken(errors.New("pool: NewClientPool: the dialer is nil"))
+	}
+	minCap, maxCap = atLeast(minCap, 1), atLeast(maxCap, 1)
+	minIvl, maxIvl = atLeast(minIvl, time.Second), atLeast(maxIvl, time.Second)
+	p, err := NewClient(ClientConfig{
+		Dial:        heedContext(dialer),
+		Security:    Security{TLS: mode, ServerName: hostname},
+		Limits:      Limits{MinCap: min(minCap, maxCap), MaxCap: max(minCap, maxCap)},
+		MinInterval: min(minIvl, maxIvl), MaxInterval: max(minIvl, maxIvl),
+		KeepAlive: max(keepAlive, 0),
+	})
+	if err != nil {
+		return broken(err)
+	}
+	return p
+}
+
+// heedContext gives a dial function of the seed API a context. When that ends
+// first the call is left behind, and what it still brings is closed. Calls in
+// progress, those left behind included, are bounded.
+func heedContext(dialer func() (net.Conn, error)) func(context.Context) (net.Conn, error) {
+	type result struct {
+		conn net.Conn
+		err  error
+	}
+	calls := make(chan struct{}, 2*defaultMaxDials)
+	return func(ctx context.Context) (net.Conn, error) {
+		select {
+		case calls <- struct{}{}:
+		default:
+			return nil, fmt.Errorf("%d calls of the dialer hang", cap(calls))
+		}
+		done := make(chan result) // unbuffered: either side knows who has the connection
+		go func() {               // ends when dialer returns
+			conn, err := dialer()
+			<-calls
+			select {
+			case done <- result{conn, err}:
+			case <-ctx.Done():
+				if conn != nil {
+					conn.Close()
+				}
+			}
+		}()
+		select {
+		case r := <-done:
+			return r.conn, r.err
+		case <-ctx.Done():
+			return nil, errors.New("the dialer did not return in time")
+		}
+	}
+}
+
+// atLeast returns v, or fallback when v is not positive.
+func atLeast[T int | time.Duration](v, fallback T) T {
+	if v <= 0 {
+		return fallback
+	}
+	return v
+}
+
+// ClientManager keeps the pool filled until Close. Call it in a goroutine of
+// its own. Programs that use contexts call [Pool.Run] instead.
+func (p *Pool) ClientManager() { _ = p.Run(context.Background()) }
+
+// ClientGet takes the connection with that ID, which the server pool handed
+// out. A well-formed ID is waited for up to PairTimeout, because it may arrive
+// before its connection does: then [ErrTimeout]. A malformed one is
+// [ErrBadID], one seen and gone [ErrNotFound], both at once.
+func (p *Pool) ClientGet(id string) (net.Conn, error) {
+	return p.OutgoingGet(id, p.pairTimeout)
+}
+
+// OutgoingGet is ClientGet with a timeout of the caller's, under the name it
+// has in NodePass's pool v1.0.50; 0 or less does not wait.
+func (p *Pool) OutgoingGet(id string, timeout time.Duration) (net.Conn, error) {
+	parsed, err := ParseID(id)
+	if err != nil {
+		return nil, cmp.Or(p.Err(), err)
+	}
+	c, w, q, err := p.takeOrWait(parsed, timeout > 0)
+	if c == nil && err == nil {
+		ctx, cancel := context.WithTimeout(context.Background(), timeout)
+		defer cancel()
+		c, err = p.await(ctx, w, q)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("connection %s: %w", parsed, err)
+	}
+	return c, nil
+}
+
+// Demand tells a client pool that n takers wait at the other end: it dials for
+// them at once, beyond its capacity if need be but never beyond MaxCap, and
+// counts them when it adapts. On a server pool it does nothing.
+func (p *Pool) Demand(n int) {
+	if p.client == nil || n <= 0 {
+		return
+	}
+	p.mu.Lock()
+	p.client.demand = max(p.client.demand, min(n, p.limits.MaxCap))
+	p.client.waited = max(p.client.waited, n)
+	p.client.wakeLocked()
+	p.mu.Unlock()
+}
+
+// dialSide is what only the client role has: the books of the maintainer that
+// maintain.go runs. The pool's lock guards what changes.
+type dialSide struct {
+	cfg     ClientConfig  // never changes
+	control controller    // never changes
+	pace    *rate.Limiter // safe for concurrent use
+	wake    chan struct{} // buffered: a pass is wanted now
+
+	adjusted adjustment
+	dialing  int // dials under way
+	peakIdle int // most that were idle since the last adjustment
+	lastPeak int // and in the interval before it
+	parallel int // dials allowed at once; grows with success
+	demand   int // takers that wait at the other end, until served
+
+	// Since the last adjustment:
+	taken, waited, attempted, succeeded int
+
+	dialed, failed uint64
+	failures       int       // in a row, as backoff counts them
+	failedAt       time.Time // dials begun before this do not deepen the backoff
+	notBefore      time.Time // backoff: no dial earlier
+}
+
+func newDialSide(cfg ClientConfig) *dialSide {
+	c := controller{
+		minCap: cfg.MinCap, maxCap: cfg.MaxCap,
+		minInterval: cfg.MinInterval, maxInterval: cfg.MaxInterval,
+	}
+	perSecond := rate.Limit(float64(cfg.MaxCap) / cfg.MinInterval.Seconds())
+	return &dialSide{
+		cfg: cfg, control: c, adjusted: c.initial(),
+		pace:     rate.NewLimiter(perSecond, cfg.MaxCap),
+		wake:     make(chan struct{}, 1),
+		parallel: min(initialDials, cfg.MaxDials),
+	}
+}
+
+// missedLocked notes that a taker found none idle, and whether it waits now.
+// One that does not wait may ask again at once: it wakes the maintainer, but
+// its asking is no measure of demand. A nil receiver is a server pool's.
+func (d *dialSide) missedLocked(waits bool) {
+	if d == nil {
+		return
+	}
+	if waits {
+		d.waited++
+	}
+	d.wakeLocked()
+}
+
+// tookLocked notes a take, and wakes the maintainer when it left the pool
+// below its low-water mark. A nil receiver is a server pool's.
+func (d *dialSide) tookLocked(p *Pool) {
+	if d == nil {
+		return
+	}
+	d.taken++
+	if p.idle.len < d.control.lowWater(d.adjusted) {
+		d.wakeLocked()
+	}
+}
+
+func (d *dialSide) wakeLocked() {
+	if d == nil {
+		return
+	}
+	select {
+	case d.wake <- struct{}{}:
+	default: // a pass is on its way already
+	}
+}

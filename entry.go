@@ -1,0 +1,164 @@
+package pool
+
+import (
+	"crypto/tls"
+	"net"
+	"syscall"
+	"time"
+)
+
+// entry is the pool's record of one connection. Its fields are guarded by the
+// pool's lock, but for those that never change.
+type entry struct {
+	id   ID              // never changes once set
+	text string          // the ID as text, made once and not at every hand-out
+	conn net.Conn        // never changes; secured
+	raw  syscall.RawConn // never changes; nil where the socket is out of reach
+
+	state    entryState
+	reserved bool   // out, with its idle place kept
+	uses     uint64 // hand-outs so far; tells one idle spell from the next
+	holder   *Conn  // who has it, while out
+
+	provenAt      time.Time // when it last became idle: alive then, for certain
+	readableSince time.Time // client role: since when an idle one has unread bytes
+
+	prev, next *entry // idle order
+}
+
+type entryState uint8
+
+const (
+	stateAdmitting entryState = iota // its ID is being told to the peer
+	stateIdle
+	stateOut
+	stateGone
+)
+
+func newEntry(conn net.Conn) *entry {
+	return &entry{conn: conn, raw: rawConn(conn)}
+}
+
+// idleList holds the idle connections, the most recently proven first.
+type idleList struct {
+	newest, oldest *entry
+	len            int
+}
+
+func (l *idleList) pushNewest(e *entry) {
+	e.next = l.newest
+	if l.newest == nil {
+		l.oldest = e
+	} else {
+		l.newest.prev = e
+	}
+	l.newest = e
+	l.len++
+}
+
+func (l *idleList) popNewest() *entry {
+	e := l.newest
+	if e != nil {
+		l.remove(e)
+	}
+	return e
+}
+
+func (l *idleList) remove(e *entry) {
+	if e.prev == nil {
+		l.newest = e.next
+	} else {
+		e.prev.next = e.next
+	}
+	if e.next == nil {
+		l.oldest = e.prev
+	} else {
+		e.next.prev = e.prev
+	}
+	e.prev, e.next = nil, nil
+	l.len--
+}
+
+// goneSet remembers the IDs of connections that ended, so that asking for one
+// fails at once instead of waiting for it. It is bounded: the oldest are
+// forgotten, and then cost a wait.
+type goneSet struct {
+	ring []ID
+	next int
+	set  map[ID]struct{}
+}
+
+const goneMemory = 1024
+
+func (g *goneSet) add(id ID) {
+	if g.has(id) {
+		return // a server gave it anew; one place is enough
+	}
+	if g.set == nil {
+		g.set = make(map[ID]struct{})
+	}
+	if len(g.ring) < goneMemory {
+		g.ring = append(g.ring, id)
+	} else {
+		delete(g.set, g.ring[g.next])
+		g.ring[g.next] = id
+		g.next = (g.next + 1) % goneMemory
+	}
+	g.set[id] = struct{}{}
+}
+
+func (g *goneSet) has(id ID) bool {
+	_, ok := g.set[id]
+	return ok
+}
+
+// layered is a connection on top of another, as *tls.Conn is.
+type layered interface{ NetConn() net.Conn }
+
+// rawConn finds the socket at the bottom of conn, or nil.
+func rawConn(conn net.Conn) syscall.RawConn {
+	for conn != nil {
+		if sc, ok := conn.(syscall.Conn); ok {
+			if raw, err := sc.SyscallConn(); err == nil {
+				return raw
+			}
+			return nil
+		}
+		l, ok := conn.(layered)
+		if !ok {
+			return nil
+		}
+		conn = l.NetConn()
+	}
+	return nil
+}
+
+// closeBelowTLS closes without a close_notify. An alert would look like life
+// to a peek on the other side, and writing one to a dead peer can block for
+// seconds.
+func closeBelowTLS(conn net.Conn) {
+	if t, ok := conn.(*tls.Conn); ok {
+		conn = t.NetConn()
+	}
+	conn.Close()
+}
+
+// hasBufferedBytes reports whether a layer above the socket holds bytes that
+// were read from it and not delivered: a peek at the socket cannot see those.
+// An expired deadline makes the read give what is buffered, and nothing else.
+func hasBufferedBytes(conn net.Conn) bool {
+	if c, ok := conn.(*Conn); ok {
+		conn = c.entry.conn
+	}
+	if _, ok := conn.(layered); !ok {
+		return false
+	}
+	if conn.SetReadDeadline(aLongTimeAgo) != nil {
+		return false
+	}
+	var one [1]byte
+	n, err := conn.Read(one[:])
+	return n > 0 || !isTimeout(err)
+}
+
+var aLongTimeAgo = time.Unix(1, 0)

@@ -1,0 +1,46 @@
+package pool
+
+import (
+	"fmt"
+	"log/slog"
+)
+
+// Logger takes what a pool has to say. *logs.Logger of
+// github.com/NodePassProject/logs satisfies it as it is; [SlogLogger] adapts
+// log/slog. Implementations must be safe for concurrent use.
+type Logger interface {
+	Debug(format string, args ...any)
+	Info(format string, args ...any)
+	Warn(format string, args ...any)
+	Error(format string, args ...any)
+}
+
+// SlogLogger returns a Logger that writes to l; a nil l means slog.Default().
+func SlogLogger(l *slog.Logger) Logger {
+	if l == nil {
+		l = slog.Default()
+	}
+	return slogLogger{l}
+}
+
+type slogLogger struct{ l *slog.Logger }
+
+func (s slogLogger) Debug(format string, args ...any) { s.l.Debug(fmt.Sprintf(format, args...)) }
+func (s slogLogger) Info(format string, args ...any)  { s.l.Info(fmt.Sprintf(format, args...)) }
+func (s slogLogger) Warn(format string, args ...any)  { s.l.Warn(fmt.Sprintf(format, args...)) }
+func (s slogLogger) Error(format string, args ...any) { s.l.Error(fmt.Sprintf(format, args...)) }
+
+// silent is the Logger of a configuration that names none.
+type silent struct{}
+
+func (silent) Debug(string, ...any) {}
+func (silent) Info(string, ...any)  {}
+func (silent) Warn(string, ...any)  {}
+func (silent) Error(string, ...any) {}
+
+func orSilent(l Logger) Logger {
+	if l == nil {
+		return silent{}
+	}
+	return l
+}

@@ -1,0 +1,300 @@
+package pool
+
+import (
+	"context"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Pool is one end of a pool pair: connections that are dialed, secured and
+// named before anybody asks for one. [NewServer] makes the end that hands them
+// out to whoever comes, [NewClient] the end that dials them and takes each by
+// its ID. All methods are safe for concurrent use.
+//
+// A Pool owns its idle connections. One that is handed out belongs to its
+// holder until [Pool.Put] or [Conn.Close].
+type Pool struct {
+	limits      Limits
+	pairTimeout time.Duration // how long an ID may be on its way
+	serverRole  bool          // idle connections must be silent, and bytes are a death sentence
+	onWait      func(int)     // may be nil
+	log         Logger
+	bad         error // a configuration that the seed constructors cannot refuse
+
+	ctx    context.Context // ends with Close
+	cancel context.CancelFunc
+	wg     sync.WaitGroup // every goroutine that Close waits for
+
+	server *acceptSide // nil on the client role
+	client *dialSide   // nil on the server role
+
+	errorCount atomic.Int64 // the seed API's counter; only AddError moves it
+
+	// mu guards what follows. No I/O and no callback happens under it.
+	mu        sync.Mutex
+	phase     phase
+	running   bool                // a Run is under way
+	byID      map[ID]*entry       // admitting, idle and out
+	idle      idleList            // most recently proven first
+	admitting int                 // IDs reserved and not yet known to the peer
+	reserved  int                 // of those out, how many have their idle place kept
+	waiters   waiterQueue         // Get, in order of arrival
+	takers    map[ID]*waiterQueue // Take, for IDs on their way
+	gone      goneSet             // IDs seen and gone
+	count     counters
+	emptied   chan struct{} // closed when the last one out is back; made by Drain
+	sweeping  []sweepItem   // scratch of the one sweeper
+}
+
+type phase uint8
+
+const (
+	phaseOpen phase = iota
+	phaseDraining
+	phaseClosed
+)
+
+// Limits bound a pool.
+type Limits struct {
+	// MinCap and MaxCap bound the capacity: how many idle connections a client
+	// pool aims to keep ready. A server pool has only MaxCap, and refuses
+	// connections beyond it. Connections that are handed out do not count.
+	// Defaults: MinCap 32 or MaxCap if that is lower, MaxCap 512 on a client
+	// pool and 1,024 on a server pool.
+	MinCap, MaxCap int
+}
+
+func newPool(log Logger, limits Limits) *Pool {
+	ctx, cancel := context.WithCancel(context.Background())
+	return &Pool{
+		limits: limits,
+		log:    orSilent(log),
+		ctx:    ctx,
+		cancel: cancel,
+		byID:   make(map[ID]*entry),
+		takers: make(map[ID]*waiterQueue),
+		count:  newCounters(),
+	}
+}
+
+// broken returns a pool that answers everything with err. The seed
+// constructors have no other way to refuse a configuration.
+func broken(err error) *Pool {
+	p := newPool(nil, Limits{})
+	p.bad = err
+	p.cancel()
+	return p
+}
+
+// refusalLocked says why the pool gives nothing out, or nil.
+func (p *Pool) refusalLocked() error {
+	switch {
+	case p.bad != nil:
+		return p.bad
+	case p.phase != phaseOpen:
+		return ErrClosed
+	}
+	return nil
+}
+
+// admission is what became of a connection that was offered to the pool.
+type admission uint8
+
+const (
+	delivered admission = iota // a waiter has it
+	kept                       // it is idle
+	refusedClosed
+	refusedFull
+)
+
+// roomLocked reports whether one more connection may become idle. Places
+// promised to those on their way in count as taken.
+func (p *Pool) roomLocked() bool {
+	return p.idle.len+p.reserved+p.admitting < p.limits.MaxCap
+}
+
+// offerLocked is the single way in, for new connections and returned ones.
+// On refusal the entry is out of the pool's books, and the caller closes its
+// connection after unlocking.
+func (p *Pool) offerLocked(e *entry, now time.Time) admission {
+	if p.phase != phaseOpen {
+		return refusedClosed
+	}
+	if e.reserved {
+		e.reserved = false
+		p.reserved--
+	} else if !p.roomLocked() && p.waiters.len == 0 && p.takers[e.id] == nil {
+		return refusedFull
+	}
+	e.provenAt = now
+	if q := p.takers[e.id]; q != nil {
+		w := q.pop()
+		if q.len == 0 {
+			delete(p.takers, e.id)
+		}
+		p.deliverLocked(w, e, now)
+		return delivered
+	}
+	if w := p.waiters.pop(); w != nil {
+		p.deliverLocked(w, e, now)
+		return delivered
+	}
+	e.state = stateIdle
+	e.holder = nil
+	e.readableSince = time.Time{}
+	p.idle.pushNewest(e)
+	if p.client != nil {
+		p.client.peakIdle = max(p.client.peakIdle, p.idle.len)
+	}
+	return kept
+}
+
+func (p *Pool) deliverLocked(w *waiter, e *entry, now time.Time) {
+	w.conn = p.handOutLocked(e)
+	p.count.waitTime += now.Sub(w.since)
+	close(w.ready)
+}
+
+// failLocked gives a waiter that is in no queue any more an error.
+func (p *Pool) failLocked(w *waiter, err error) {
+	w.err = err
+	p.count.waitTime += time.Since(w.since)
+	close(w.ready)
+}
+
+// handOutLocked makes e's connection its next holder's. e is in no list.
+func (p *Pool) handOutLocked(e *entry) *Conn {
+	e.state = stateOut
+	e.uses++
+	e.holder = &Conn{entry: e, pool: p}
+	p.count.handedOut++
+	return e.holder
+}
+
+// removeLocked strikes e from the books. Its connection is the caller's to
+// close, after unlocking.
+func (p *Pool) removeLocked(e *entry, why CloseReason) {
+	switch e.state {
+	case stateGone:
+		return
+	case stateIdle:
+		p.idle.remove(e)
+	case stateOut:
+		if e.reserved {
+			e.reserved = false
+			p.reserved--
+		}
+	}
+	e.state = stateGone
+	e.holder = nil
+	delete(p.byID, e.id)
+	p.gone.add(e.id)
+	p.failTakersLocked(e.id)
+	p.count.closed[why]++
+	p.noteEmptyLocked()
+}
+
+// noteEmptyLocked tells a Drain that the last connection is gone.
+func (p *Pool) noteEmptyLocked() {
+	if p.emptied != nil && len(p.byID) == 0 {
+		close(p.emptied)
+		p.emptied = nil
+	}
+}
+
+// failTakersLocked tells those who wait for id that it will not come.
+func (p *Pool) failTakersLocked(id ID) {
+	q := p.takers[id]
+	if q == nil {
+		return
+	}
+	delete(p.takers, id)
+	for w := q.pop(); w != nil; w = q.pop() {
+		p.failLocked(w, ErrNotFound)
+	}
+}
+
+// Put gives a connection back. Alive, with both directions open, no call in
+// progress on it, and on a server pool no unread bytes, it becomes idle again or
+// goes straight to a waiter; otherwise, or when the pool is full, it is closed. The handle
+// is dead afterwards either way. A connection that is not out of this pool
+// under this ID is closed too. conn may be a wrapper of the handle, reachable
+// through NetConn. Put does not block.
+func (p *Pool) Put(id string, conn net.Conn) {
+	if conn == nil {
+		return
+	}
+	c := handleBelow(conn)
+	if c == nil || c.pool != p || c.entry.text != id {
+		conn.Close()
+		return
+	}
+	e := c.entry
+	if !c.begin() {
+		return // put or closed before: whoever holds the connection now keeps it
+	}
+	// A call in progress decides before the look at buffered bytes: that look
+	// would end a blocked Read, which then could pass for none, or wait for it.
+	clean := c.alone() && !(p.serverRole && c.wasRead() && hasBufferedBytes(conn))
+	c.end()
+	alone, mine := c.retire()
+	if !mine {
+		return
+	}
+	e.conn.SetDeadline(time.Time{})
+	why := ClosedUnfit
+	if clean && alone {
+		why = ClosedDead
+		if p.fit(e) {
+			why = p.putBack(e)
+		}
+	}
+	if why == "" {
+		return
+	}
+	p.mu.Lock()
+	p.removeLocked(e, why)
+	p.mu.Unlock()
+	closeBelowTLS(e.conn)
+}
+
+// putBack offers a returned connection; it answers why it must be closed, or "".
+func (p *Pool) putBack(e *entry) CloseReason {
+	now := time.Now()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if e.state != stateOut {
+		return "" // flushed meanwhile
+	}
+	switch p.offerLocked(e, now) {
+	case refusedFull:
+		return ClosedFull
+	case refusedClosed:
+		return ClosedShutdown
+	}
+	return ""
+}
+
+// Reserve keeps an idle place for a connection that is out, so that the
+// following Put cannot refuse it for want of room. It answers false when the
+// pool is full or ending, or when c is dead or another pool's. Reserving twice
+// is once. Whoever must promise the peer to keep a connection reserves before
+// the promise. The place is given up by Put or Close.
+func (p *Pool) Reserve(c *Conn) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	e := c.entry
+	switch {
+	case c.pool != p || p.phase != phaseOpen || e.holder != c:
+		return false
+	case e.reserved:
+		return true
+	case !p.roomLocked():
+		return false
+	}
+	e.reserved = true
+	p.reserved++
+	return true
+}

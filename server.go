@@ -1,0 +1,240 @@
+package pool
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"time"
+)
+
+// ServerConfig configures [NewServer]. Zero fields mean the stated defaults.
+type ServerConfig struct {
+	// Listener brings the connections; once NewServer succeeded it is the
+	// pool's to close. Nil: they come only through Admit, and all fields below
+	// down to KeepAlive are unused.
+	Listener net.Listener
+
+	// TLS is the mode, default TLSSelfSigned. TLSConfig is cloned and its
+	// minimum raised to TLS 1.3; without a certificate TLSSelfSigned makes one,
+	// and TLSVerified is an error.
+	TLS       TLSMode
+	TLSConfig *tls.Config
+
+	// Keys finds the key that a client names, see KnownKeys. Nil: no proof is
+	// asked, and the first bytes on the wire are the ID.
+	Keys KeyFunc
+
+	// ClientIP is the one address that may connect. Empty: any.
+	ClientIP string
+
+	// KeepAlive is the idle time before TCP keep-alive probes, default 30 s;
+	// negative: none.
+	KeepAlive time.Duration
+
+	// HandshakeTimeout is the one deadline for TLS, proof and ID, default 10 s,
+	// as for a negative value.
+	HandshakeTimeout time.Duration
+
+	// OnWait, when set, is told whenever a Get has to wait, with how many wait
+	// then: the moment to ask the client for more. It must not block, and may
+	// be called from several goroutines at once.
+	OnWait func(waiting int)
+
+	Limits
+	Logger Logger // default: silent
+}
+
+const (
+	defaultServerCap   = 1024
+	defaultPairTimeout = 3 * time.Second
+)
+
+// acceptSide is what only the server role has. Its fields never change.
+type acceptSide struct {
+	listener         net.Listener
+	door             *Acceptor // nil without a listener
+	handshakeTimeout time.Duration
+}
+
+// NewServer makes a server pool. It hands out from the start; [Pool.Run]
+// accepts and keeps watch. It does not close cfg.Listener on error.
+func NewServer(cfg ServerConfig) (*Pool, error) {
+	if cfg.MaxCap < 0 {
+		return nil, fmt.Errorf("pool: ServerConfig.MaxCap is %d; it must not be negative", cfg.MaxCap)
+	}
+	if cfg.MaxCap == 0 {
+		cfg.MaxCap = defaultServerCap
+	}
+	if cfg.HandshakeTimeout <= 0 {
+		cfg.HandshakeTimeout = defaultHandshakeTimeout
+	}
+	p := newPool(cfg.Logger, cfg.Limits)
+	p.serverRole = true
+	p.pairTimeout = defaultPairTimeout
+	p.onWait = cfg.OnWait
+	p.server = &acceptSide{listener: cfg.Listener, handshakeTimeout: cfg.HandshakeTimeout}
+	if cfg.Listener != nil {
+		door, err := NewAcceptor(AcceptConfig{
+			TLS: cfg.TLS, TLSConfig: cfg.TLSConfig, Keys: cfg.Keys, ClientIP: cfg.ClientIP,
+			KeepAlive: cfg.KeepAlive, HandshakeTimeout: cfg.HandshakeTimeout, Logger: cfg.Logger,
+		})
+		if err != nil {
+			p.cancel()
+			return nil, fmt.Errorf("pool: ServerConfig: %w", err)
+		}
+		p.server.door = door
+	}
+	return p, nil
+}
+
+// NewServerPool makes a server pool with the seed API's rules: a nil listener
+// gives nil, maxCap below 1 means 1, keepAlive of 0 or less means the default,
+// a nil tlsConfig means plain TCP, one without a certificate gets a generated
+// one. What cannot work (a clientIP that is no address) is answered by
+// [Pool.Err] and by every get.
+func NewServerPool(maxCap int, clientIP string, tlsConfig *tls.Config, listener net.Listener, keepAlive time.Duration) *Pool {
+	if listener == nil {
+		return nil
+	}
+	mode := TLSPlain
+	if tlsConfig != nil {
+		mode = TLSSelfSigned
+	}
+	p, err := NewServer(ServerConfig{
+		Listener: listener, TLS: mode, TLSConfig: tlsConfig, ClientIP: clientIP,
+		KeepAlive: max(keepAlive, 0), Limits: Limits{MaxCap: max(maxCap, 1)},
+	})
+	if err != nil {
+		p = broken(err)
+		p.server = &acceptSide{listener: listener} // Close closes it all the same
+	}
+	return p
+}
+
+// ServerManager accepts connections until Close. Call it in a goroutine of its
+// own. Programs that use contexts call [Pool.Run] instead.
+func (p *Pool) ServerManager() { _ = p.Run(context.Background()) }
+
+// ServerGet takes the next idle connection and its ID. It waits up to timeout,
+// in order of arrival; 0 or less does not wait. Its errors are [ErrTimeout],
+// [ErrClosed], or that of [Pool.Err].
+func (p *Pool) ServerGet(timeout time.Duration) (string, net.Conn, error) {
+	c, w, err := p.popOrWait(timeout > 0)
+	if c == nil && err == nil {
+		if w == nil {
+			return "", nil, ErrTimeout
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), timeout)
+		defer cancel()
+		c, err = p.await(ctx, w, &p.waiters)
+	}
+	if err != nil {
+		return "", nil, err
+	}
+	return c.ID(), c, nil
+}
+
+// IncomingGet is [Pool.ServerGet] under the name it has in NodePass's pool
+// v1.0.50.
+func (p *Pool) IncomingGet(timeout time.Duration) (string, net.Conn, error) {
+	return p.ServerGet(timeout)
+}
+
+// Admit takes a secured and proven connection into a server pool: it reserves
+// an ID, tells it to the peer before ctx ends or HandshakeTimeout has passed,
+// and only then makes the connection available. Admit owns conn: on error it
+// is closed. The error is [ErrFull] at MaxCap and [ErrClosed] after Close or
+// Drain; all deadlines are cleared on success.
+func (p *Pool) Admit(ctx context.Context, conn net.Conn) error {
+	if !p.serverRole && p.bad == nil {
+		conn.Close()
+		return errors.New("pool: Admit on a client pool, which dials its own connections")
+	}
+	e := newEntry(conn)
+	if err := p.reserveID(e); err != nil {
+		closeBelowTLS(conn)
+		return err
+	}
+	err := p.tellID(ctx, e)
+	now := time.Now()
+
+	p.mu.Lock()
+	p.admitting--
+	if err == nil {
+		switch p.offerLocked(e, now) {
+		case refusedClosed:
+			err = ErrClosed
+		case refusedFull:
+			p.count.full++
+			err = ErrFull
+		default:
+			p.count.created++
+		}
+	}
+	if err != nil {
+		e.state = stateGone
+		delete(p.byID, e.id)
+		p.failTakersLocked(e.id)
+		p.noteEmptyLocked()
+	}
+	p.mu.Unlock()
+	if err != nil {
+		closeBelowTLS(conn)
+	}
+	return err
+}
+
+// reserveID finds a free ID and claims it in the same critical section.
+func (p *Pool) reserveID(e *entry) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if err := p.refusalLocked(); err != nil {
+		return err
+	}
+	if !p.roomLocked() && p.admitting >= p.waiters.len {
+		p.count.full++
+		return ErrFull
+	}
+	for e.id = newID(); p.byID[e.id] != nil || p.gone.has(e.id); {
+		e.id = newID()
+	}
+	e.text = e.id.String()
+	p.byID[e.id] = e
+	p.admitting++
+	return nil
+}
+
+func (p *Pool) tellID(ctx context.Context, e *entry) error {
+	ctx, cancel := context.WithTimeout(ctx, p.server.handshakeTimeout)
+	defer cancel()
+	e.conn.SetDeadline(time.Time{})
+	// Closing works on every net.Conn, deadlines do not.
+	stop := context.AfterFunc(ctx, func() { closeBelowTLS(e.conn) })
+	_, err := e.conn.Write(e.id[:])
+	if !stop() {
+		err = ctx.Err() // the closed connection is the consequence
+	}
+	if err != nil {
+		return fmt.Errorf("tell the ID to %v: %w", e.conn.RemoteAddr(), err)
+	}
+	// TLS may have read more than the handshake and the proof.
+	if hasBufferedBytes(e.conn) {
+		return fmt.Errorf("%v sent bytes before its connection was handed out", e.conn.RemoteAddr())
+	}
+	e.conn.SetReadDeadline(time.Time{})
+	return nil
+}
+
+// admitFromDoor is what the front door does with a proven connection.
+func (p *Pool) admitFromDoor(ctx context.Context, conn net.Conn, hello Hello) {
+	if hello.Kind != KindPool {
+		p.log.Warn("Pool: %v asked for kind %d of connection, which a pool pair does not have", conn.RemoteAddr(), hello.Kind)
+		closeBelowTLS(conn)
+		return
+	}
+	if err := p.Admit(ctx, conn); err != nil {
+		p.log.Debug("Pool: connection not admitted: %v", err)
+	}
+}

@@ -1,0 +1,96 @@
+package pool
+
+import (
+	"maps"
+	"time"
+)
+
+// CloseReason says why the pool or a holder closed a connection.
+type CloseReason string
+
+const (
+	ClosedByHolder   CloseReason = "holder"     // Conn.Close
+	ClosedDead       CloseReason = "dead"       // the peer is gone, or sent bytes on an idle connection of a server pool
+	ClosedUnpaired   CloseReason = "unpaired"   // client pool: the other end was handed out, nobody took this one within PairTimeout
+	ClosedUnfit      CloseReason = "unfit"      // put back with unread bytes, a call in progress, or a direction over
+	ClosedFull       CloseReason = "full"       // put back into a full pool
+	ClosedCleaned    CloseReason = "cleaned"    // Clean or Flush
+	ClosedDistrusted CloseReason = "distrusted" // Distrust: no younger than one that was found dead
+	ClosedShutdown   CloseReason = "shutdown"   // Drain or Close
+)
+
+// RejectFull counts connections that were secured and proven, and found the
+// server pool at its MaxCap.
+const RejectFull RejectReason = "full"
+
+// Stats is a pool's state and its counters since it was made.
+// Created = Idle + Out + the sum of Closed, at every instant.
+type Stats struct {
+	Idle     int           // ready to be handed out
+	Out      int           // in holders' hands
+	Waiting  int           // Gets and Takes that wait now
+	Capacity int           // idle connections aimed at (client) or allowed (server)
+	Interval time.Duration // between the client's maintenance passes; 0 on a server
+
+	Created   uint64        // connections that entered the pool
+	HandedOut uint64        // times one was handed out
+	Waited    uint64        // Gets and Takes that had to wait
+	WaitTime  time.Duration // what they waited in sum
+	Timeouts  uint64        // of those that waited, the ones that gave up
+
+	Dialing      int    // client: dials under way
+	Dialed       uint64 // client: dials that brought a connection
+	DialFailures uint64 // client: dials that did not
+
+	Handshakes int                     // server: connections between accept and admission
+	Closed     map[CloseReason]uint64  // connections that left, by reason
+	Rejected   map[RejectReason]uint64 // server: connections that never entered, by reason
+}
+
+type counters struct {
+	created, handedOut, waited, timeouts uint64
+	waitTime                             time.Duration
+	closed                               map[CloseReason]uint64
+	full                                 uint64
+}
+
+func newCounters() counters {
+	return counters{closed: make(map[CloseReason]uint64)}
+}
+
+// Stats returns a consistent snapshot of the pool's own books, and with it the
+// front door's counters.
+func (p *Pool) Stats() Stats {
+	s := Stats{Rejected: map[RejectReason]uint64{}}
+	if p.server != nil && p.server.door != nil {
+		door := p.server.door.Stats()
+		s.Handshakes = door.InFlight
+		maps.Copy(s.Rejected, door.Rejected)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	s.Idle = p.idle.len
+	s.Out = len(p.byID) - p.idle.len - p.admitting
+	s.Waiting = p.waiters.len
+	for _, q := range p.takers {
+		s.Waiting += q.len
+	}
+	s.Created = p.count.created
+	s.HandedOut = p.count.handedOut
+	s.Waited = p.count.waited
+	s.WaitTime = p.count.waitTime
+	s.Timeouts = p.count.timeouts
+	s.Closed = maps.Clone(p.count.closed)
+	if p.count.full > 0 {
+		s.Rejected[RejectFull] = p.count.full
+	}
+	s.Capacity = p.limits.MaxCap
+	if d := p.client; d != nil {
+		s.Capacity = d.adjusted.capacity
+		s.Interval = d.adjusted.interval
+		s.Dialing = d.dialing
+		s.Dialed = d.dialed
+		s.DialFailures = d.failed
+	}
+	return s
+}

@@ -1,0 +1,76 @@
+package pool
+
+import (
+	"context"
+	"time"
+)
+
+// waiter is one blocked Get or Take. conn and err are written under the pool's
+// lock before ready is closed, and read after it.
+type waiter struct {
+	ready chan struct{}
+	conn  *Conn
+	err   error
+	since time.Time
+	id    ID // of a Take; zero for a Get
+
+	prev, next *waiter
+}
+
+func newWaiter() *waiter {
+	return &waiter{ready: make(chan struct{}), since: time.Now()}
+}
+
+// served reports whether the waiter was given something. The pool's lock must
+// be held.
+func (w *waiter) served() bool { return w.conn != nil || w.err != nil }
+
+// waiterQueue is first in, first out, with removal from the middle. The zero
+// value is empty.
+type waiterQueue struct {
+	head, tail *waiter
+	len        int
+}
+
+func (q *waiterQueue) push(w *waiter) {
+	w.prev = q.tail
+	if q.tail == nil {
+		q.head = w
+	} else {
+		q.tail.next = w
+	}
+	q.tail = w
+	q.len++
+}
+
+func (q *waiterQueue) pop() *waiter {
+	w := q.head
+	if w != nil {
+		q.remove(w)
+	}
+	return w
+}
+
+// remove takes out a waiter that is in this queue.
+func (q *waiterQueue) remove(w *waiter) {
+	if w.prev == nil {
+		q.head = w.next
+	} else {
+		w.prev.next = w.next
+	}
+	if w.next == nil {
+		q.tail = w.prev
+	} else {
+		w.next.prev = w.prev
+	}
+	w.prev, w.next = nil, nil
+	q.len--
+}
+
+// contextError is the error of a wait that ctx ended.
+func contextError(ctx context.Context) error {
+	if ctx.Err() == context.DeadlineExceeded {
+		return ErrTimeout
+	}
+	return context.Cause(ctx)
+}
