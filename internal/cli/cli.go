@@ -1,0 +1,224 @@
+// Package cli is what both commands share: exit statuses, version, logger and
+// signals. The commands themselves are flags and one call.
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"regexp"
+	"runtime/debug"
+	"strings"
+	"syscall"
+
+	"github.com/NodePassProject/logs"
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+	"golang.org/x/term"
+
+	pool "github.com/tunnelpool/pool"
+	"github.com/tunnelpool/pool/tunnel"
+)
+
+// Exit statuses.
+const (
+	exitFailure = 1 // it ran, and failed
+	exitUsage   = 2 // nothing was started
+)
+
+// usageError is a mistake on the command line or in what it names.
+type usageError struct{ error }
+
+func (u usageError) Unwrap() error { return u.error }
+
+// Usage marks err as a mistake of the caller's: the program exits 2 and has
+// started nothing.
+func Usage(err error) error {
+	if err == nil {
+		return nil
+	}
+	return usageError{err}
+}
+
+// Usagef is Usage of a formatted error.
+func Usagef(format string, args ...any) error { return Usage(fmt.Errorf(format, args...)) }
+
+// Main runs a command tree until it ends or a signal stops it, and returns the
+// exit status. The first SIGINT or SIGTERM ends the commands' context; a second
+// one kills the process, because the handler is gone by then.
+func Main(root *cobra.Command, args []string, stdout, stderr io.Writer) int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	context.AfterFunc(ctx, stop)
+	return Run(ctx, root, args, stdout, stderr)
+}
+
+// Run is Main without signals, for tests.
+func Run(ctx context.Context, root *cobra.Command, args []string, stdout, stderr io.Writer) int {
+	root.SetArgs(args)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	// Cobra's own two commands are made now, so that they learn the same manners.
+	root.InitDefaultHelpCmd()
+	root.InitDefaultCompletionCmd(args...)
+	teach(root)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return 0
+	}
+	fmt.Fprintf(stderr, "%s: %s\n", root.Name(), hideKeys(oneLine(err.Error())))
+	var usage usageError
+	if errors.As(err, &usage) {
+		return exitUsage
+	}
+	return exitFailure
+}
+
+// ConfigError marks a rejected configuration as a mistake of the caller's, and
+// names the flag where the error names a field.
+func ConfigError(err error, flags map[string]string) error {
+	var field *tunnel.ConfigError
+	if errors.As(err, &field) && flags[field.Field] != "" {
+		return Usagef("%s: %w", flags[field.Field], field.Err)
+	}
+	return Usage(err)
+}
+
+func oneLine(text string) string {
+	return strings.Join(strings.Fields(text), " ")
+}
+
+// Configure gives a command tree the manners of this project, with [Run]: one
+// line per mistake, status 2, a version, no surprise arguments.
+func Configure(root *cobra.Command) {
+	root.Version = Version()
+	root.SetVersionTemplate("{{.Name}} {{.Version}}\n")
+	root.SilenceErrors = true
+	root.SilenceUsage = true
+}
+
+// teach gives a command and those below it our manners.
+func teach(c *cobra.Command) {
+	c.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return Usagef("%w; see --help", err) })
+	c.Flags().SortFlags = false
+	c.Args = arguments
+	if c.Name() == "help" {
+		c.Args = helpTopic
+	}
+	if !c.Runnable() { // a group: on its own it shows what it holds
+		c.RunE = func(c *cobra.Command, _ []string) error { return c.Help() }
+	}
+	for _, sub := range c.Commands() {
+		teach(sub)
+	}
+}
+
+// arguments takes none, and no flag that was given an empty value: that is a
+// shell variable without one far more often than a wish for the default.
+func arguments(c *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return Usagef("unknown argument %q; see --help", args[0])
+	}
+	var err error
+	c.Flags().Visit(func(f *pflag.Flag) {
+		if err == nil && f.Value.Type() == "string" && f.Value.String() == "" {
+			err = Usagef("--%s is empty: give it a value, or leave it out", f.Name)
+		}
+	})
+	return err
+}
+
+func helpTopic(c *cobra.Command, args []string) error {
+	if _, rest, err := c.Root().Find(args); err != nil || len(rest) > 0 {
+		return Usagef("no help on %q; see --help", strings.Join(args, " "))
+	}
+	return nil
+}
+
+// hideKeys takes keys out of an error: one that was typed where it does not
+// belong is quoted as a bad argument otherwise, and ends in a log.
+func hideKeys(text string) string {
+	text = words.ReplaceAllStringFunc(text, func(word string) string {
+		// What is in front of the key may be a flag's letter, as in -kKEY.
+		if front := len(word) - madeKey; front >= 0 && front <= 3 {
+			if _, err := pool.ParseKey(word[front:]); err == nil {
+				return hiddenKey
+			}
+		}
+		return word
+	})
+	if key := os.Getenv("TUNNEL_KEY"); len(key) >= shortestKey {
+		text = strings.ReplaceAll(text, key, hiddenKey)
+	}
+	return text
+}
+
+var words = regexp.MustCompile(`[A-Za-z0-9_-]+`) // in a key's alphabet
+
+const (
+	hiddenKey   = "(a key, not shown)"
+	madeKey     = 43 // characters of a key as we make them, 32 bytes
+	shortestKey = 22 // of the shortest that is allowed, 16 bytes
+)
+
+// Version tells the version from the build's own information.
+func Version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "unknown"
+	}
+	version := info.Main.Version
+	if version == "" || version == "(devel)" {
+		version = "devel"
+	}
+	var revision, date, dirty string
+	for _, s := range info.Settings {
+		switch s.Key {
+		case "vcs.revision":
+			revision = s.Value[:min(len(s.Value), 12)]
+		case "vcs.time":
+			date = s.Value
+		case "vcs.modified":
+			if s.Value == "true" {
+				dirty = ", modified"
+			}
+		}
+	}
+	if revision != "" && !strings.Contains(version, revision) { // else Go has put it in
+		version += fmt.Sprintf(" (%s, %s%s)", revision, date, dirty)
+	}
+	return fmt.Sprintf("%s, %s", version, info.GoVersion)
+}
+
+// Levels are the names that --log-level takes.
+const Levels = "debug, info, warn, error or none"
+
+// Logger makes the logger of a level name. It writes to standard output,
+// coloured on a terminal unless NO_COLOR is set.
+func Logger(level string) (pool.Logger, error) {
+	var l logs.LogLevel
+	switch level {
+	case "debug":
+		l = logs.Debug
+	case "info":
+		l = logs.Info
+	case "warn":
+		l = logs.Warn
+	case "error":
+		l = logs.Error
+	case "none":
+		l = logs.None
+	default:
+		return nil, Usagef("--log-level %q: want %s", level, Levels)
+	}
+	return logs.NewLogger(l, IsTerminal(os.Stdout) && os.Getenv("NO_COLOR") == ""), nil
+}
+
+// IsTerminal reports whether a person reads what is written there.
+func IsTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}

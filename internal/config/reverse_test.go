@@ -1,0 +1,170 @@
+package config
+
+import (
+	"net"
+	"net/netip"
+	"strconv"
+	"strings"
+	"testing"
+	"unicode/utf8"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/tunnelpool/pool/tunnel"
+)
+
+func TestParseReverse(t *testing.T) {
+	long := strings.Repeat("a", maxHost-2)
+	for text, want := range map[string]tunnel.Service{
+		"8080:3000":                      {Name: "8080", Port: 8080, Target: "localhost:3000"},
+		"1:65535":                        {Name: "1", Port: 1, Target: "localhost:65535"},
+		"65535:1":                        {Name: "65535", Port: 65535, Target: "localhost:1"},
+		"08080:03000":                    {Name: "8080", Port: 8080, Target: "localhost:3000"},
+		"0:3000":                         {Name: "localhost:3000", Target: "localhost:3000"},
+		"0:nas:80":                       {Name: "nas:80", Target: "nas:80"},
+		"0:" + long + ":80":              {Name: long[:maxName], Target: long + ":80"},
+		"web=0:3000":                     {Name: "web", Target: "localhost:3000"},
+		"8080:nas:80":                    {Name: "8080", Port: 8080, Target: "nas:80"},
+		"8080:192.168.1.20:80":           {Name: "8080", Port: 8080, Target: "192.168.1.20:80"},
+		"8080:nas.example.com.:80":       {Name: "8080", Port: 8080, Target: "nas.example.com.:80"},
+		"8080:my_host-1:80":              {Name: "8080", Port: 8080, Target: "my_host-1:80"},
+		"8080:bücher.example:80":         {Name: "8080", Port: 8080, Target: "bücher.example:80"},
+		"8080:[::1]:80":                  {Name: "8080", Port: 8080, Target: "[::1]:80"},
+		"8080:[fe80::1%eth0]:80":         {Name: "8080", Port: 8080, Target: "[fe80::1%eth0]:80"},
+		"8080:[::ffff:10.0.0.1]:80":      {Name: "8080", Port: 8080, Target: "[::ffff:10.0.0.1]:80"},
+		"127.0.0.1:8080:nas:80":          {Name: "8080", Bind: "127.0.0.1", Port: 8080, Target: "nas:80"},
+		"0.0.0.0:8080:nas:80":            {Name: "8080", Bind: "0.0.0.0", Port: 8080, Target: "nas:80"},
+		"[::1]:8080:nas:80":              {Name: "8080", Bind: "::1", Port: 8080, Target: "nas:80"},
+		"[::]:0:[2001:db8::7]:443":       {Name: "[2001:db8::7]:443", Bind: "::", Target: "[2001:db8::7]:443"},
+		"web=8080:3000":                  {Name: "web", Port: 8080, Target: "localhost:3000"},
+		"my web app=8080:nas:80":         {Name: "my web app", Port: 8080, Target: "nas:80"},
+		"a:b=8080:3000":                  {Name: "a:b", Port: 8080, Target: "localhost:3000"},
+		"udp/x=8080:3000":                {Name: "udp/x", Port: 8080, Target: "localhost:3000"},
+		"größe=[::1]:1:[::2]:2":          {Name: "größe", Bind: "::1", Port: 1, Target: "[::2]:2"},
+		strings.Repeat("ü", 64) + "=1:2": {Name: strings.Repeat("ü", 64), Port: 1, Target: "localhost:2"},
+	} {
+		t.Run(text, func(t *testing.T) {
+			got, err := ParseReverse(text)
+			require.NoError(t, err)
+			require.Equal(t, want, got)
+		})
+	}
+}
+
+func TestParseReverseRefuses(t *testing.T) {
+	for _, c := range []struct{ text, want string }{
+		{"", "the number of fields between colons is 1, not 2, 3 or 4"},
+		{"8080", "the number of fields between colons is 1, not 2, 3 or 4"},
+		{"1:2:3:4:5", "the number of fields between colons is 5, not 2, 3 or 4"},
+		{"8080:::1:80", "the number of fields between colons is 5, not 2, 3 or 4"},
+		{"http://nas:80", `the public port "http" is not a number from 0 to 65535`},
+		{":", "the public port is empty"},
+		{":3000", "the public port is empty"},
+		{"8080:", "the target port is empty"},
+		{"8080:nas:", "the target port is empty"},
+		{"x:3000", `the public port "x" is not a number from 0 to 65535`},
+		{"65536:3000", `the public port "65536" is not a number from 0 to 65535`},
+		{"-1:3000", `the public port "-1" is not a number from 0 to 65535`},
+		{"+1:3000", `the public port "+1" is not a number from 0 to 65535`},
+		{" 1:3000", `the public port " 1" is not a number from 0 to 65535`},
+		{"1e3:3000", `the public port "1e3" is not a number from 0 to 65535`},
+		{"0x1f:3000", `the public port "0x1f" is not a number from 0 to 65535`},
+		{"8_0:3000", `the public port "8_0" is not a number from 0 to 65535`},
+		{"٨٠:3000", `the public port "٨٠" is not a number from 0 to 65535`},
+		{"99999999999999999999:1", `the public port "99999999999999999999" is not a number from 0 to 65535`},
+		{"8080:0", `the target port "0" is not a number from 1 to 65535`},
+		{"8080:x", `the target port "x" is not a number from 1 to 65535`},
+		{"8080:70000", `the target port "70000" is not a number from 1 to 65535`},
+		{"8080:nas:+80", `the target port "+80" is not a number from 1 to 65535`},
+		{"nas:8080:80", `the public port "nas" is not a number from 0 to 65535`},
+		{"8080::80", "the target's host is empty; leave it out for localhost"},
+		{"8080:a b:80", `the target's host "a b" has a character that no host name has`},
+		{"8080:a/b:80", `the target's host "a/b" has a character that no host name has`},
+		{"8080:me@nas:80", `the target's host "me@nas" has a character that no host name has`},
+		{"8080:a,b:80", `the target's host "a,b" has a character that no host name has`},
+		{"8080:a%b:80", `the target's host "a%b" has a character that no host name has`},
+		{"8080:*:80", `the target's host "*" has a character that no host name has`},
+		{"8080:a\x00b:80", `the target's host "a\x00b" has a character that no host name has`},
+		{"8080:a\xffb:80", `the target's host "a\xffb" has a character that no host name has`},
+		{"8080:a\nb:80", `the target's host "a\nb" has a character that no host name has`},
+		{"8080:[fe80::1%a b]:80", `the target's host "[fe80::1%a b]" has a character that no host name has`},
+		{"8080:" + strings.Repeat("a", maxHost+1) + ":80", "the target's host is longer than 253 bytes"},
+		{"8080:[]:80", `"[]" is not an IPv6 address in brackets`},
+		{"8080:[nas]:80", `"[nas]" is not an IPv6 address in brackets`},
+		{"8080:[10.0.0.1]:80", `"[10.0.0.1]" is not an IPv6 address in brackets`},
+		{"8080:[::1:80", "an opening bracket without its closing one"},
+		{"8080:::1]:80", "a bracket where none belongs; brackets enclose an IPv6 address"},
+		{"8080:[[::1]]:80", "a bracket where none belongs; brackets enclose an IPv6 address"},
+		{"8080:x[::1]:80", "a bracket where none belongs; brackets enclose an IPv6 address"},
+		{"8080:[::1]x:80", `"x" after a bracket; a colon belongs there`},
+		{"[::1]8080:80", `"8" after a bracket; a colon belongs there`},
+		{"[8080]:80", `the public port "[8080]" is not a number from 0 to 65535`},
+		{"8080:[80]", `the target port "[80]" is not a number from 1 to 65535`},
+		{":8080:nas:80", "the bind address is empty; leave it out for the server's default"},
+		{"*:8080:nas:80", `the bind address "*" is not an IP address`},
+		{"localhost:8080:nas:80", `the bind address "localhost" is not an IP address`},
+		{"1.2.3:8080:nas:80", `the bind address "1.2.3" is not an IP address`},
+		{"[1.2.3.4]:8080:nas:80", `"[1.2.3.4]" is not an IPv6 address in brackets`},
+		{"[fe80::1%eth0]:8080:nas:80", `the bind address "[fe80::1%eth0]" has a zone, which means nothing on the server`},
+		{"=8080:3000", "the name before '=' is empty"},
+		{"web=", "the number of fields between colons is 1, not 2, 3 or 4"},
+		{"a=b=8080:3000", `the public port "b=8080" is not a number from 0 to 65535`},
+		{"a\tb=8080:3000", "the name before '=' has characters that do not print"},
+		{"a\xff=8080:3000", "the name before '=' has characters that do not print"},
+		{"a\u202eb=8080:3000", "the name before '=' has characters that do not print"},
+		{strings.Repeat("n", 65) + "=8080:3000", "the name before '=' is longer than 64 characters"},
+		{"udp/8080:3000", "UDP services are not there yet"},
+		{"dns=udp/53:53", "UDP services are not there yet"},
+		{"tcp/8080:3000", `the public port "tcp/8080" is not a number from 0 to 65535`},
+	} {
+		t.Run(c.text, func(t *testing.T) {
+			_, err := ParseReverse(c.text)
+			require.EqualError(t, err, "-R "+strconv.Quote(c.text)+": "+c.want+reverseForm)
+			require.NotContains(t, err.Error(), "\n")
+		})
+	}
+}
+
+// formatReverse writes a service in the grammar's longest form.
+func formatReverse(s tunnel.Service) string {
+	text := strconv.Itoa(int(s.Port)) + ":" + s.Target
+	if s.Bind != "" {
+		text = strings.TrimSuffix(net.JoinHostPort(s.Bind, ""), ":") + ":" + text
+	}
+	return s.Name + "=" + text
+}
+
+func FuzzParseReverse(f *testing.F) {
+	for _, seed := range []string{
+		"8080:3000", "0:nas:80", "web=[::1]:8080:[fe80::1%eth0]:80", "1.2.3.4:0:[::]:1", "a=b=1:2", "udp/1:2",
+		"", ":", "[", "]", "[]:1", "1:[::1%]:2", "1:a%b:2", "\x00=1:2", "é=1:ü:2", "[::1%=]:1:2:3", "0:a=b:1",
+	} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		s, err := ParseReverse(text)
+		if err != nil {
+			require.NotContains(t, err.Error(), "\n")
+			require.Zero(t, s)
+			return
+		}
+		host, port, err := net.SplitHostPort(s.Target)
+		require.NoError(t, err)
+		require.NotEmpty(t, host)
+		n, err := strconv.ParseUint(port, 10, 16)
+		require.NoError(t, err)
+		require.NotZero(t, n)
+		require.NotEmpty(t, s.Name)
+		require.True(t, utf8.ValidString(s.Name))
+		require.LessOrEqual(t, utf8.RuneCountInString(s.Name), maxName)
+		if s.Bind != "" {
+			_, err := netip.ParseAddr(s.Bind)
+			require.NoError(t, err)
+		}
+		again, err := ParseReverse(formatReverse(s))
+		require.NoError(t, err)
+		require.Equal(t, s, again)
+		cfg := tunnel.ClientConfig{Server: "h", Services: []tunnel.Service{s}}
+		require.NoError(t, cfg.Check(), "what the grammar takes, the tunnel takes")
+	})
+}

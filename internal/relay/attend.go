@@ -1,0 +1,122 @@
+package relay
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"time"
+
+	"github.com/tunnelpool/pool/internal/wire"
+)
+
+// Task is what a client needs to attend a stream.
+type Task struct {
+	Number uint32
+	// StartWait bounds the wait for START on the connection.
+	StartWait time.Duration
+	// Commit makes the stream this client's, atomically against a cancel. False:
+	// a cancel came first.
+	Commit func() bool
+	// Dial connects to the target, once. On failure the reason goes to the
+	// user as a reset; the connection survives.
+	Dial func(ctx context.Context) (net.Conn, wire.ResetReason)
+	// Reserve keeps the connection's place in the pool before the server is
+	// told that it may be used again. False: it is closed instead.
+	Reserve func() bool
+}
+
+// Attend carries a stream on the client: it waits for START, commits with ACK,
+// dials the target and relays until both directions have ended, then writes
+// DONE. conn stays the caller's; the target's connection is closed. The end of
+// ctx cuts the stream with a reset.
+func Attend(ctx context.Context, conn net.Conn, t Task) Result {
+	buf := buffers.Get().(*[bufferSize]byte)
+	defer buffers.Put(buf)
+	f := &frameReader{conn: conn, stream: t.Number, buf: buf[:]}
+	if err := commit(ctx, conn, f, t); err != nil {
+		return Result{Err: err}
+	}
+	s := newStream(nil)
+	s.number, s.conn, s.kick = t.Number, conn, true
+	s.acked.Store(true)
+	target, refused := t.Dial(ctx)
+	if refused != 0 {
+		s.end = nowhere{}
+		close(s.writerDone)
+		s.endOut(wire.FrameReset, refused)
+	} else {
+		s.end = target
+		go s.copyOut() // ends when target or conn does; finish waits for it
+	}
+	defer s.cutWith(ctx)()
+	err := s.readTarget(f)
+	if err != nil {
+		return s.finish(false, err)
+	}
+	<-s.writerDone
+	keep := t.Reserve() && !f.leftover() && ctx.Err() == nil
+	return s.finish(keep, s.writeDone(keep))
+}
+
+var errCanceled = errors.New("canceled by the server")
+
+// commit waits for START and answers it. After ACK the stream is this
+// client's, and will not be carried by any other connection.
+func commit(ctx context.Context, conn net.Conn, f *frameReader, t Task) error {
+	stop := context.AfterFunc(ctx, func() { conn.Close() })
+	defer stop()
+	conn.SetDeadline(time.Now().Add(t.StartWait))
+	h, err := f.next()
+	if err == nil && h.Type != wire.FrameStart {
+		err = fmt.Errorf("%w: %v before START", errProtocol, h.Type)
+	}
+	if err == nil && !t.Commit() {
+		err = errCanceled
+	}
+	if err == nil {
+		err = writeFrame(conn, wire.FrameAck, f.stream)
+	}
+	if err != nil {
+		return fmt.Errorf("stream %d did not start: %w", f.stream, err)
+	}
+	conn.SetDeadline(time.Time{})
+	return nil
+}
+
+// readTarget is the client's reader: frames to the target, until both
+// directions have ended. Between the peer's end and our own it reads on,
+// because the peer may still abort; the writer's end wakes it from that.
+func (s *stream) readTarget(f *frameReader) error {
+	for {
+		h, err := f.next()
+		if err != nil {
+			if isTimeout(err) && s.bothEnded() {
+				return nil
+			}
+			return err
+		}
+		over, err := s.frame(f, h)
+		if err != nil || over {
+			return err
+		}
+	}
+}
+
+// writeDone hands the connection back to the server. Nothing is written on it
+// after this until the next START.
+func (s *stream) writeDone(keep bool) error {
+	s.conn.SetDeadline(time.Now().Add(resetDrain))
+	what := wire.Close
+	if keep {
+		what = wire.Keep
+	}
+	return writeFrame(s.conn, wire.FrameDone, s.number, byte(what))
+}
+
+// nowhere stands for a target that was not reached: what is sent to it is
+// thrown away.
+type nowhere struct{ net.Conn }
+
+func (nowhere) Write(b []byte) (int, error) { return len(b), nil }
+func (nowhere) Close() error                { return nil }

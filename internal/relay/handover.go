@@ -1,0 +1,233 @@
+package relay
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"time"
+
+	"github.com/tunnelpool/pool/internal/handoff"
+	"github.com/tunnelpool/pool/internal/wire"
+)
+
+// handover drives handoff.Offer for one user: it reads for ACK, asks when that
+// is late, and offers the copy on another connection when that is safe.
+type handover struct {
+	stream  *stream
+	frames  *frameReader
+	next    func(context.Context) (*Offering, error)
+	current *Offering // nil once it was ended
+	offer   handoff.Offer
+	replays int
+	cause   error // why the last read for ACK brought none
+}
+
+// run returns nil when the client has taken the user over.
+func (h *handover) run(ctx context.Context) error {
+	for {
+		e := h.readAck()
+		act := h.on(e)
+		if act == handoff.Ask {
+			act = h.ask(ctx, e == handoff.Died)
+		}
+		if act == handoff.Wait { // the answer was committed: ACK is owed
+			h.stream.conn.SetReadDeadline(time.Now().Add(h.current.AckWait))
+			act = h.on(h.readAck())
+		}
+		switch act {
+		case handoff.Proceed:
+			return nil
+		case handoff.Replay:
+			if err := h.replay(ctx); err != nil {
+				return err
+			}
+		default:
+			if ctx.Err() != nil { // nobody was asked to the end
+				return context.Cause(ctx)
+			}
+			return fmt.Errorf("%w for stream %d: %w", ErrNoAck, h.stream.number, h.cause)
+		}
+	}
+}
+
+// on takes an event to the machine. A user who left is not offered again.
+func (h *handover) on(e handoff.Event) handoff.Action {
+	act := h.offer.On(e, false) // only Abandoned asks for the copy, see ask
+	if act == handoff.Proceed {
+		h.stream.settle()
+		h.clearDeadline()
+	}
+	return act
+}
+
+// sealEmpty reports whether the user has sent nothing, and then closes the
+// connection before anything can: what is offered again was sent nowhere. A
+// writer that is in a write has filled the copy already, so that nobody waits
+// for one that hangs.
+func (h *handover) sealEmpty() bool {
+	s := h.stream
+	empty := func() bool {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return s.kept.empty()
+	}
+	if !empty() {
+		return false
+	}
+	s.writing.Lock()
+	defer s.writing.Unlock()
+	if !empty() {
+		return false
+	}
+	s.conn.Close()
+	return true
+}
+
+// clearDeadline ends the wait for ACK. An aborted stream has its own limit,
+// which that wait, or an end to it, has overwritten.
+func (h *handover) clearDeadline() {
+	s := h.stream
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.aborted {
+		s.boundLocked()
+		return
+	}
+	s.conn.SetReadDeadline(time.Time{})
+}
+
+// readAck reads until ACK, the deadline, or the connection's end.
+func (h *handover) readAck() handoff.Event {
+	head, err := h.frames.next()
+	switch {
+	case err == nil && head.Type == wire.FrameAck:
+		return handoff.Acked
+	case isTimeout(err):
+		h.cause = fmt.Errorf("nothing within %v", h.current.AckWait)
+		return handoff.Expired
+	case err == nil:
+		err = fmt.Errorf("%w: %v before ACK", errProtocol, head.Type)
+	}
+	h.cause = err
+	h.stream.conn.Close()
+	return handoff.Died
+}
+
+// ask asks the client, and reads on meanwhile if the connection lives: a late
+// ACK settles it too.
+func (h *handover) ask(ctx context.Context, died bool) handoff.Action {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	type reply struct {
+		answer handoff.Answer
+		ok     bool
+	}
+	replies := make(chan reply, 1)
+	conn, ask := h.stream.conn, h.current.Ask
+	if !died {
+		conn.SetReadDeadline(time.Time{})
+	}
+	go func() { // ends with the answer or ctx
+		a, ok := ask(ctx)
+		replies <- reply{a, ok}
+		h.wake(conn)
+	}()
+	if !died {
+		if e := h.readAck(); e != handoff.Expired { // Expired: woken by the answer
+			if act := h.on(e); act == handoff.Proceed {
+				return act
+			}
+		}
+	}
+	r := <-replies
+	switch {
+	case !r.ok:
+		return h.offer.On(handoff.Abandoned, h.sealEmpty())
+	case r.answer == handoff.Unknown:
+		return h.offer.Answered(r.answer, h.sealEmpty())
+	}
+	act := h.offer.Answered(r.answer, false)
+	if act == handoff.Replay && r.answer == handoff.Refused {
+		h.end(Dead)
+	}
+	return act
+}
+
+// wake ends a read for ACK, unless the stream went on without the answer.
+func (h *handover) wake(conn net.Conn) {
+	s := h.stream
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.acked.Load() {
+		conn.SetReadDeadline(time.Unix(1, 0))
+	}
+}
+
+func (h *handover) end(v Verdict) {
+	if h.current != nil {
+		h.current.End(v)
+		h.current = nil
+	}
+}
+
+// replay offers the copy on another connection.
+func (h *handover) replay(ctx context.Context) error {
+	s := h.stream
+	s.conn.Close() // ends a write that is under way
+	h.end(Close)
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if s.left() {
+		return errLeft
+	}
+	o, err := h.next(ctx)
+	if err != nil {
+		return fmt.Errorf("%w; before that: %w", err, h.cause)
+	}
+	h.current = o
+	h.replays++
+	h.frames.conn, h.frames.stream = o.Conn, o.Number
+	h.frames.r, h.frames.w = 0, 0
+
+	s.writing.Lock()
+	defer s.writing.Unlock()
+	s.mu.Lock()
+	again := s.kept
+	s.conn, s.number = o.Conn, o.Number
+	broken := s.writeErr
+	s.mu.Unlock()
+	if broken != nil {
+		return broken // ctx ended meanwhile
+	}
+	o.Conn.SetWriteDeadline(time.Now().Add(resetDrain)) // a slow path gets the copy through
+	if err := sendAgain(o, again); err != nil {
+		o.Conn.Close() // the next read finds it dead
+	}
+	o.Conn.SetWriteDeadline(time.Time{})
+	o.Conn.SetReadDeadline(time.Now().Add(o.AckWait))
+	return nil
+}
+
+var errLeft = errors.New("the user left before the client took it over")
+
+// left reports whether the user is gone, so that nothing needs to be offered.
+func (s *stream) left() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.aborted
+}
+
+// sendAgain writes START and the copy.
+func sendAgain(o *Offering, k kept) error {
+	b := wire.AppendFrame(nil, wire.FrameStart, o.Number)
+	if len(k.bytes) > 0 {
+		b = wire.AppendFrame(b, wire.FrameData, o.Number, k.bytes...)
+	}
+	if k.fin {
+		b = wire.AppendFrame(b, wire.FrameFin, o.Number)
+	}
+	_, err := o.Conn.Write(b)
+	return err
+}

@@ -1,0 +1,113 @@
+package relay
+
+import (
+	"sync/atomic"
+
+	"github.com/tunnelpool/pool/internal/wire"
+)
+
+const (
+	// maxKept bounds the copy of one user's bytes before ACK, and maxKeptAll
+	// that of all users together. At either bound the user is not read until
+	// ACK.
+	maxKept    = 64 << 10
+	maxKeptAll = 64 << 20
+
+	// keptRead is how much is read at once before ACK: what a user says first
+	// is mostly small, and room for it is reserved before it is known.
+	keptRead = 8 << 10
+)
+
+// keptAll is what all streams of the process keep or have reserved.
+var keptAll atomic.Int64
+
+// kept is the copy of what a user sent and nobody has acknowledged. The
+// stream's lock guards it.
+type kept struct {
+	bytes    []byte
+	fin      bool  // the user's end-of-file belongs to the copy
+	reserved int64 // of keptAll
+}
+
+func (k *kept) empty() bool { return len(k.bytes) == 0 && !k.fin }
+
+func (k *kept) release() {
+	keptAll.Add(-k.reserved)
+	*k = kept{}
+}
+
+// awaitRoom returns how much may be read of the user before ACK, at most
+// limit. Without room it waits for ACK or the stream's end, and returns 0.
+func (s *stream) awaitRoom(limit int) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.acked.Load() {
+		return 0 // nothing is reserved that settle has released already
+	}
+	room := min(limit, keptRead, maxKept-len(s.kept.bytes))
+	spare := s.kept.reserved - int64(len(s.kept.bytes)) // reserved before, and not filled by that read
+	want := int64(room) - spare
+	if room > 0 && (want <= 0 || keptAll.Add(want) <= maxKeptAll) {
+		s.kept.reserved += max(want, 0)
+		return room
+	}
+	if room > 0 {
+		keptAll.Add(-want)
+	}
+	for !s.acked.Load() && !s.aborted {
+		s.changed.Wait()
+	}
+	if s.aborted {
+		return limit // the read fails, and that is the writer's end
+	}
+	return 0
+}
+
+// keep adds to the copy. An ACK that came meanwhile has no use for it.
+func (s *stream) keep(payload []byte) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.acked.Load() {
+		s.kept.bytes = append(s.kept.bytes, payload...)
+	}
+}
+
+// endKept ends our direction with FIN before ACK: the end-of-file belongs to
+// the copy. The direction counts as ended before FIN is written, because the
+// peer's DONE may be read before the writer gets to say so; an abort meanwhile
+// leaves its RESET to the writer. The caller holds writing.
+func (s *stream) endKept() {
+	s.mu.Lock()
+	if !s.acked.Load() {
+		s.kept.fin = true
+	}
+	if s.aborted {
+		s.sendResetLocked(wire.ResetAborted)
+		s.mu.Unlock()
+		return
+	}
+	s.sentEnd, s.endingOut = wire.FrameFin, true
+	conn, number := s.conn, s.number
+	s.mu.Unlock()
+	err := writeFrame(conn, wire.FrameFin, number)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.endingOut = false
+	switch {
+	case err != nil && s.acked.Load():
+		s.brokeLocked(err)
+	case err != nil:
+		conn.Close() // the reader notices, and the hand-off decides
+	case s.aborted:
+		s.sendResetLocked(wire.ResetAborted)
+	}
+}
+
+// settle ends the copy: the stream is on this connection for good.
+func (s *stream) settle() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.acked.Store(true)
+	s.kept.release()
+	s.changed.Broadcast()
+}

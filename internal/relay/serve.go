@@ -1,0 +1,108 @@
+package relay
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"time"
+
+	"github.com/tunnelpool/pool/internal/handoff"
+	"github.com/tunnelpool/pool/internal/wire"
+)
+
+// ErrNoAck: the client did not take the user over. The user was reset.
+var ErrNoAck = errors.New("no acknowledgement from the client")
+
+// Verdict is what becomes of an offering's connection.
+type Verdict uint8
+
+const (
+	Keep  Verdict = iota // it can carry another stream
+	Close                // it is spent
+	Dead                 // the client says that nothing arrived on it: it, and what is as old, is dead
+)
+
+// Offering is one attempt to hand a user over: a warm connection, and a stream
+// that was announced on it. The caller of Serve makes them.
+type Offering struct {
+	Conn    net.Conn
+	Number  uint32
+	AckWait time.Duration // when ACK is late
+	// Ask sends cancel and waits for the answer, over control connections if
+	// need be. False: nobody will answer any more, or ctx ended.
+	Ask func(ctx context.Context) (handoff.Answer, bool)
+	// End takes the connection back. It is called once.
+	End func(Verdict)
+}
+
+// Serve carries a user's stream on the server, on a connection of the first
+// offering that the client takes, see package handoff. next makes an offering;
+// it may wait, and its error ends the user. Serve returns when the client's
+// DONE arrived or something broke, and always closes user. The end of ctx cuts
+// the stream with a reset.
+func Serve(ctx context.Context, user net.Conn, next func(context.Context) (*Offering, error)) Result {
+	o, err := next(ctx)
+	if err != nil {
+		resetClose(user)
+		return Result{Err: err}
+	}
+	s := newStream(user)
+	s.conn, s.number = o.Conn, o.Number
+	defer s.cutWith(ctx)()
+	f := &frameReader{conn: s.conn, stream: s.number}
+	buf := buffers.Get().(*[bufferSize]byte)
+	defer buffers.Put(buf)
+	f.buf = buf[:]
+
+	h := handover{stream: s, frames: f, next: next, current: o}
+	if writeFrame(s.conn, wire.FrameStart, s.number) != nil {
+		s.conn.Close() // found by the first read
+	}
+	s.conn.SetReadDeadline(time.Now().Add(o.AckWait)) // before the writer, whose abort may set its own
+	go s.copyOut()                                    // ends when user or conn does; finish waits for it
+	var keep bool
+	if err = h.run(ctx); err == nil {
+		keep, err = s.readUser(f)
+	}
+	res := s.finish(keep, err)
+	res.Replays = h.replays
+	if h.current != nil {
+		verdict := Close
+		if res.Keep {
+			verdict = Keep
+		}
+		h.current.End(verdict)
+	}
+	return res
+}
+
+// readUser is the server's reader after ACK: frames to the user, until DONE.
+func (s *stream) readUser(f *frameReader) (keep bool, err error) {
+	for {
+		h, err := f.next()
+		if err != nil {
+			return false, err
+		}
+		if h.Type != wire.FrameDone {
+			if _, err := s.frame(f, h); err != nil {
+				return false, err
+			}
+			continue
+		}
+		b, err := f.one()
+		if err != nil {
+			return false, err
+		}
+		what, err := wire.ParseDone([]byte{b})
+		switch {
+		case err != nil:
+			return false, fmt.Errorf("%w: %w", errProtocol, err)
+		case !s.bothEnded():
+			return false, fmt.Errorf("%w: DONE before both directions ended", errProtocol)
+		case f.leftover():
+			return false, fmt.Errorf("%w: bytes after DONE", errProtocol)
+		}
+		return what == wire.Keep, nil
+	}
+}

@@ -1,0 +1,329 @@
+package relay
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/tunnelpool/pool/internal/wire"
+)
+
+// resetDrain bounds how long a side that aborted a stream waits for the other
+// to end it too. It discards meanwhile; beyond it the connection is closed.
+const resetDrain = 10 * time.Second
+
+// Result tells how a stream went.
+type Result struct {
+	// Keep: both sides ended the stream in order, and the connection can carry
+	// another. The caller puts it back; otherwise it closes it.
+	Keep bool
+	// Sent and Received are payload bytes on the pooled connection.
+	Sent, Received int64
+	// Replays is on how many more connections than one the user was offered.
+	Replays int
+	// Reset is why the stream was aborted, from either side; 0 if it was not.
+	Reset wire.ResetReason
+	// Err is what broke the connection or kept the stream from starting; nil
+	// after a stream that ended in order or by RESET.
+	Err error
+}
+
+// stream is what the writer and the reader of one side share.
+type stream struct {
+	end net.Conn // the user or the target; set before the goroutines start
+
+	// acked: the stream is on this connection for good. It is true from the
+	// start on a client; on a server until then conn and number may change, and
+	// what the user sent is kept. conn and number change only in replay, with
+	// writing and mu held.
+	acked   atomic.Bool
+	writing sync.Mutex // held for writes on conn until acked
+	number  uint32
+	conn    net.Conn // the pooled connection
+
+	sent, received atomic.Int64
+	writerDone     chan struct{}
+
+	// mu orders the ends of both directions. The writer holds it while it
+	// writes its FIN or RESET, so that a RESET after the FIN comes after it.
+	mu        sync.Mutex
+	changed   sync.Cond        // on mu: acked, or the stream broke
+	kept      kept             // what would be sent again
+	aborted   bool             // the endpoint failed: our direction ends with RESET
+	reason    wire.ResetReason // of the first abort, ours or the peer's
+	sentEnd   wire.FrameType   // 0, FIN or RESET
+	endingOut bool             // FIN is being written outside mu; a RESET is the writer's to send
+	gotEnd    wire.FrameType   // 0, FIN or RESET
+	writeErr  error            // the connection broke under a write
+	kick      bool             // a reader that waits past gotEnd is woken by the writer's end
+}
+
+func newStream(end net.Conn) *stream {
+	s := &stream{end: end, writerDone: make(chan struct{})}
+	s.changed.L = &s.mu
+	return s
+}
+
+// copyOut is the writer: endpoint to frames, one write per frame, the header
+// in front of the payload in the same buffer.
+func (s *stream) copyOut() {
+	defer close(s.writerDone)
+	buf := buffers.Get().(*[bufferSize]byte)
+	defer buffers.Put(buf)
+	for {
+		room := len(buf) - wire.FrameHeaderSize
+		if !s.acked.Load() {
+			if room = s.awaitRoom(room); room == 0 {
+				continue // acked meanwhile, or broken: then the read fails
+			}
+		}
+		n, err := s.end.Read(buf[wire.FrameHeaderSize : wire.FrameHeaderSize+room])
+		if n > 0 && !s.write(buf[:wire.FrameHeaderSize+n]) {
+			return
+		}
+		switch {
+		case err == nil:
+		case err == io.EOF:
+			s.endOut(wire.FrameFin, 0)
+			return
+		default:
+			s.endOut(wire.FrameReset, wire.ResetAborted)
+			return
+		}
+	}
+}
+
+// write sends a DATA frame whose payload stands behind the room for its
+// header. False: the connection broke, and the stream with it.
+func (s *stream) write(frame []byte) bool {
+	payload := frame[wire.FrameHeaderSize:]
+	s.sent.Add(int64(len(payload)))
+	if !s.acked.Load() {
+		s.writing.Lock()
+		defer s.writing.Unlock()
+		s.keep(payload)
+	}
+	wire.PutFrameHeader(frame, wire.FrameHeader{Type: wire.FrameData, Length: len(payload), Stream: s.number})
+	_, err := s.conn.Write(frame)
+	if err == nil {
+		return true
+	}
+	if !s.acked.Load() {
+		s.conn.Close() // the reader notices, and the hand-off decides
+		return true
+	}
+	s.connBroke(err)
+	return false
+}
+
+// endOut ends our direction, once. A FIN becomes a RESET when the endpoint
+// failed meanwhile.
+func (s *stream) endOut(t wire.FrameType, why wire.ResetReason) {
+	if !s.acked.Load() {
+		s.writing.Lock()
+		defer s.writing.Unlock()
+		if t == wire.FrameFin {
+			s.endKept()
+			return
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.aborted {
+		t = wire.FrameReset
+	}
+	if t == wire.FrameReset {
+		s.aborted = true
+		s.sendResetLocked(why)
+	} else if err := writeFrame(s.conn, wire.FrameFin, s.number); err != nil {
+		s.brokeLocked(err)
+		return
+	}
+	if s.sentEnd == 0 {
+		s.sentEnd = t
+	}
+	if s.kick && s.gotEnd != 0 {
+		s.conn.SetReadDeadline(time.Unix(1, 0))
+	}
+}
+
+// sendResetLocked writes RESET and gives the peer a bounded time to end.
+func (s *stream) sendResetLocked(why wire.ResetReason) {
+	s.noteResetLocked(why)
+	s.sentEnd = wire.FrameReset
+	s.boundLocked()
+	if err := writeFrame(s.conn, wire.FrameReset, s.number, byte(s.reason)); err != nil {
+		s.brokeLocked(err)
+	}
+}
+
+// boundLocked gives an aborted stream its last time on the connection, for
+// both sides and both directions.
+func (s *stream) boundLocked() { s.conn.SetDeadline(time.Now().Add(resetDrain)) }
+
+func (s *stream) noteResetLocked(why wire.ResetReason) {
+	if s.reason == 0 {
+		s.reason = why
+	}
+}
+
+// abort is the reader's: the endpoint no longer takes what the peer sends. The
+// writer, which the reset wakes, ends our direction with RESET; if it ended
+// with FIN already, the RESET is ours to send. A writer that a peer holds up is
+// woken by the deadline.
+func (s *stream) abort(why wire.ResetReason) {
+	s.mu.Lock()
+	if !s.aborted {
+		s.aborted = true
+		s.noteResetLocked(why)
+		s.boundLocked()
+		if s.sentEnd == wire.FrameFin && !s.endingOut {
+			s.sendResetLocked(why)
+		}
+	}
+	s.mu.Unlock()
+	resetClose(s.end)
+}
+
+// connBroke ends the stream because the pooled connection did.
+func (s *stream) connBroke(err error) {
+	s.mu.Lock()
+	s.brokeLocked(err)
+	s.mu.Unlock()
+}
+
+func (s *stream) brokeLocked(err error) {
+	if s.writeErr == nil {
+		s.writeErr = err
+	}
+	s.aborted = true
+	if s.conn != nil {
+		s.conn.Close()
+	}
+	resetClose(s.end)
+	s.changed.Broadcast()
+}
+
+// receivedEnd ends the peer's direction. over reports that ours has ended too.
+func (s *stream) receivedEnd(t wire.FrameType, why wire.ResetReason) (over bool) {
+	s.mu.Lock()
+	s.gotEnd = t
+	if t == wire.FrameReset {
+		s.aborted = true
+		s.noteResetLocked(why)
+		s.boundLocked()
+	}
+	over = s.sentEnd != 0
+	s.mu.Unlock()
+	if t == wire.FrameReset {
+		resetClose(s.end)
+	} else {
+		closeWrite(s.end)
+	}
+	return over
+}
+
+// deliver takes a DATA frame to the endpoint, or throws it away after an
+// abort.
+func (s *stream) deliver(f *frameReader, n int) error {
+	s.received.Add(int64(n))
+	failed := false
+	return f.payload(n, func(b []byte) error {
+		if failed {
+			return nil
+		}
+		if _, err := s.end.Write(b); err != nil {
+			failed = true
+			s.abort(wire.ResetAborted)
+		}
+		return nil
+	})
+}
+
+// frame handles what both sides receive alike: DATA, FIN and RESET. over
+// reports that both directions have ended.
+func (s *stream) frame(f *frameReader, h wire.FrameHeader) (over bool, err error) {
+	switch ended := s.peerEnd(); {
+	case h.Type == wire.FrameData && ended == 0:
+		return false, s.deliver(f, h.Length)
+	case h.Type == wire.FrameFin && ended == 0:
+		return s.receivedEnd(wire.FrameFin, 0), nil
+	case h.Type == wire.FrameReset && ended != wire.FrameReset:
+		b, err := f.one()
+		if err != nil {
+			return false, err
+		}
+		why, err := wire.ParseReset([]byte{b})
+		if err != nil {
+			return false, fmt.Errorf("%w: %w", errProtocol, err)
+		}
+		return s.receivedEnd(wire.FrameReset, why), nil
+	}
+	return false, fmt.Errorf("%w: %v where it cannot be", errProtocol, h.Type)
+}
+
+func (s *stream) peerEnd() wire.FrameType {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.gotEnd
+}
+
+func (s *stream) bothEnded() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.sentEnd != 0 && s.gotEnd != 0
+}
+
+// finish waits for the writer and sums up. err is what the reader met.
+func (s *stream) finish(keep bool, err error) Result {
+	if err != nil {
+		s.connBroke(err)
+	}
+	<-s.writerDone
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.writeErr != nil {
+		keep = false
+	}
+	if keep {
+		s.conn.SetDeadline(time.Time{}) // an abort's would cut the next stream
+	}
+	s.kept.release()
+	s.end.Close()
+	return Result{Keep: keep, Sent: s.sent.Load(), Received: s.received.Load(), Reset: s.reason, Err: s.writeErr}
+}
+
+// cutWith closes both ends when ctx ends, with a reset for the endpoint.
+func (s *stream) cutWith(ctx context.Context) (stop func() bool) {
+	return context.AfterFunc(ctx, func() { s.connBroke(context.Cause(ctx)) })
+}
+
+// closeWrite passes an end-of-file on, where the endpoint can.
+func closeWrite(c net.Conn) {
+	if half, ok := c.(interface{ CloseWrite() error }); ok {
+		half.CloseWrite()
+	}
+}
+
+// resetClose closes an endpoint so that its peer sees a reset, where TCP
+// allows it.
+func resetClose(c net.Conn) {
+	if t, ok := c.(interface{ SetLinger(int) error }); ok {
+		t.SetLinger(0)
+	}
+	c.Close()
+}
+
+// Reset closes an endpoint that gets no stream, so that its peer sees a reset.
+func Reset(c net.Conn) { resetClose(c) }
+
+// isTimeout reports an expired deadline.
+func isTimeout(err error) bool {
+	var ne net.Error
+	return errors.As(err, &ne) && ne.Timeout()
+}

@@ -1,0 +1,138 @@
+package service
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"sync/atomic"
+	"syscall"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/tunnelpool/pool/internal/wire"
+)
+
+func listen(t *testing.T) net.Listener {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	t.Cleanup(func() { l.Close() })
+	return l
+}
+
+// serve runs p and returns a channel that is closed when Serve is done.
+func serve(ctx context.Context, p *Public, handle func(net.Conn)) chan struct{} {
+	done := make(chan struct{})
+	go func() { p.Serve(ctx, handle); close(done) }()
+	return done
+}
+
+func TestPublic(t *testing.T) {
+	p := NewPublic(listen(t), func(err error) { t.Error(err) })
+	release := make(chan struct{})
+	done := serve(t.Context(), p, func(c net.Conn) {
+		defer c.Close()
+		io.WriteString(c, "hello")
+		<-release
+	})
+	for range 3 { // users do not wait for each other
+		c, err := net.Dial("tcp", p.Addr().String())
+		require.NoError(t, err)
+		defer c.Close()
+		_, err = io.ReadFull(c, make([]byte, 5))
+		require.NoError(t, err)
+	}
+	require.NoError(t, p.Close())
+	select {
+	case <-done:
+		t.Fatal("Serve left while users were in")
+	default:
+	}
+	close(release)
+	<-done
+	_, err := net.Dial("tcp", p.Addr().String())
+	require.Error(t, err)
+}
+
+func TestPublicEndsWithContext(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	done := serve(ctx, NewPublic(listen(t), func(error) {}), func(c net.Conn) { c.Close() })
+	cancel()
+	<-done
+}
+
+// failingListener fails n times before it accepts.
+type failingListener struct {
+	net.Listener
+	left atomic.Int32
+}
+
+func (l *failingListener) Accept() (net.Conn, error) {
+	if l.left.Add(-1) >= 0 {
+		return nil, &net.OpError{Op: "accept", Err: os.NewSyscallError("accept", syscall.EMFILE)}
+	}
+	return l.Listener.Accept()
+}
+
+func TestAcceptErrorsPass(t *testing.T) {
+	l := &failingListener{Listener: listen(t)}
+	l.left.Store(4)
+	var warned atomic.Int32
+	p := NewPublic(l, func(err error) {
+		require.ErrorIs(t, err, syscall.EMFILE)
+		warned.Add(1)
+	})
+	ctx, cancel := context.WithCancel(t.Context())
+	served := make(chan struct{})
+	done := serve(ctx, p, func(c net.Conn) { c.Close(); close(served) })
+	c, err := net.Dial("tcp", p.Addr().String())
+	require.NoError(t, err)
+	defer c.Close()
+	<-served
+	require.EqualValues(t, 1, warned.Load(), "one run of errors is one warning")
+	cancel()
+	<-done
+
+	l = &failingListener{Listener: listen(t)}
+	l.left.Store(1 << 30)
+	ctx, cancel = context.WithCancel(t.Context())
+	done = serve(ctx, NewPublic(l, func(error) { cancel() }), func(net.Conn) {})
+	<-done // ctx ends the pause too
+}
+
+func TestDialTarget(t *testing.T) {
+	l := listen(t)
+	conn, reason, err := DialTarget(t.Context(), l.Addr().String())
+	require.NoError(t, err)
+	require.Zero(t, reason)
+	conn.Close()
+	l.Close()
+	_, reason, err = DialTarget(t.Context(), l.Addr().String())
+	require.Error(t, err)
+	require.Equal(t, wire.ResetRefused, reason)
+	_, reason, _ = DialTarget(t.Context(), "no-such-host.invalid:80")
+	require.Equal(t, wire.ResetUnreachable, reason)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, reason, _ = DialTarget(ctx, l.Addr().String())
+	require.Equal(t, wire.ResetShutdown, reason)
+}
+
+func TestDialReason(t *testing.T) {
+	for _, tt := range []struct {
+		err  error
+		want wire.ResetReason
+	}{
+		{syscall.ECONNREFUSED, wire.ResetRefused},
+		{syscall.EHOSTUNREACH, wire.ResetUnreachable},
+		{syscall.EMFILE, wire.ResetInternal},
+		{syscall.ENFILE, wire.ResetInternal},
+		{os.ErrDeadlineExceeded, wire.ResetTimeout},
+		{&net.DNSError{IsNotFound: true}, wire.ResetUnreachable},
+		{errors.New("other"), wire.ResetUnreachable},
+	} {
+		require.Equal(t, tt.want, dialReason(t.Context(), &net.OpError{Op: "dial", Err: tt.err}), "%v", tt.err)
+	}
+}

@@ -1,0 +1,303 @@
+package session
+
+import (
+	"errors"
+	"io"
+	"net"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/tunnelpool/pool/internal/wire"
+)
+
+const beat = 5 * time.Second
+
+func TestBeats(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := run(t, beat)
+		begun := time.Now()
+		for i := range uint64(5) {
+			ping := expect[wire.Ping](t, r)
+			require.Equal(t, i+1, ping.Nonce)
+			require.Equal(t, time.Duration(i)*beat, time.Since(begun), "beat %d", i)
+			r.say(t, wire.Pong(ping))
+		}
+		r.cancel()
+		<-r.ended
+	})
+}
+
+func TestSilenceEndsTheLink(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := run(t, beat)
+		r.swallow()
+		begun := time.Now()
+		err := <-r.ended
+		require.ErrorIs(t, err, ErrSilent)
+		require.ErrorContains(t, err, "15s")
+		require.Equal(t, missedBeats*beat, time.Since(begun))
+	})
+}
+
+// TestAnyMessageIsLife: no message of a special kind is needed, but a whole
+// one is.
+func TestAnyMessageIsLife(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := run(t, beat)
+		r.swallow()
+		begun := time.Now()
+		for range 5 {
+			time.Sleep(2 * beat)
+			r.say(t, wire.Need{Count: 1})
+			require.Equal(t, wire.Need{Count: 1}, <-r.heard)
+		}
+		for _, b := range wire.AppendMessage(nil, wire.Need{Count: 1})[:2] {
+			time.Sleep(beat)
+			r.peer.Write([]byte{b})
+		}
+		require.ErrorIs(t, <-r.ended, ErrSilent)
+		require.Equal(t, 10*beat+missedBeats*beat, time.Since(begun))
+	})
+}
+
+func TestRoundTrip(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := run(t, beat)
+		srtt, dev := r.RTT()
+		require.Zero(t, srtt+dev)
+		answerAfter := func(d time.Duration) {
+			ping := expect[wire.Ping](t, r)
+			time.Sleep(d)
+			r.say(t, wire.Pong(ping))
+			synctest.Wait()
+		}
+		answerAfter(100 * time.Millisecond)
+		srtt, dev = r.RTT()
+		require.InDelta(t, 100*time.Millisecond, srtt, 5)
+		require.InDelta(t, 50*time.Millisecond, dev, 5)
+		answerAfter(180 * time.Millisecond)
+		srtt, dev = r.RTT()
+		require.InDelta(t, 110*time.Millisecond, srtt, 5)
+		require.InDelta(t, 50*time.Millisecond+30*time.Millisecond/4, dev, 5)
+
+		// Pongs to no ping, to an old one, and twice to one are no samples.
+		for _, nonce := range []uint64{0, 1, 2, 99} {
+			r.say(t, wire.Pong{Nonce: nonce})
+		}
+		synctest.Wait()
+		again, _ := r.RTT()
+		require.Equal(t, srtt, again)
+		r.cancel()
+		<-r.ended
+	})
+}
+
+func TestRoundTripHasAFloor(t *testing.T) {
+	var r roundTrip
+	r.sample(0)
+	srtt, _ := r.get()
+	require.Equal(t, time.Microsecond, srtt)
+	r.sample(-time.Hour)
+	srtt, dev := r.get()
+	require.Equal(t, time.Microsecond, srtt)
+	require.Positive(t, dev)
+}
+
+func TestPingIsAnswered(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := run(t, beat)
+		go r.say(t, wire.Ping{Nonce: 77})
+		require.Equal(t, wire.Pong{Nonce: 77}, expect[wire.Pong](t, r))
+		require.Empty(t, r.heard, "pings are the link's own business")
+		r.cancel()
+		<-r.ended
+	})
+}
+
+func TestPingFlood(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := run(t, beat)
+		r.swallow()
+		sent := 0
+		for ; sent < 10*pingBurst; sent++ {
+			if _, err := r.peer.Write(wire.AppendMessage(nil, wire.Ping{Nonce: 1})); err != nil {
+				break
+			}
+		}
+		require.ErrorIs(t, <-r.ended, ErrFlooding)
+		require.InDelta(t, pingBurst, sent, 2)
+	})
+}
+
+// TestShortestHeartbeat: what a Welcome may ask for must not be a flood.
+func TestShortestHeartbeat(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b := net.Pipe()
+		one := runOn(t, a, b, wire.MinHeartbeat, nil)
+		two := New(b, wire.MinHeartbeat)
+		ended := make(chan error, 1)
+		go func() { ended <- two.Run(t.Context(), func(wire.Message) error { return nil }) }()
+		time.Sleep(time.Minute)
+		select {
+		case err := <-one.ended:
+			require.NoError(t, err)
+		case err := <-ended:
+			require.NoError(t, err)
+		default:
+		}
+		one.cancel()
+		<-one.ended
+		<-ended
+	})
+}
+
+// TestBacklog: a peer that does not read costs bounded memory.
+func TestBacklog(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := run(t, beat)
+		open := wire.Open{Stream: 1, ID: [8]byte([]byte("abcdefgh")), User: strings.Repeat("u", wire.MaxText)}
+		size := len(wire.AppendMessage(nil, open))
+		sent := 0
+		for ended := false; !ended && sent < 10*maxBacklog; sent += size {
+			r.Send(open)
+			select {
+			case <-r.Done():
+				ended = true
+			default:
+			}
+		}
+		require.ErrorIs(t, <-r.ended, ErrBacklog)
+		// One batch is in the writer's hands, another in the queue.
+		require.LessOrEqual(t, sent, 2*(maxBacklog+size))
+		r.Send(open) // does nothing
+		require.LessOrEqual(t, cap(r.pending), 3*maxBacklog)
+	})
+}
+
+// TestWriteDeadline: a peer that is alive and does not read is gone after three
+// beats, also without a backlog.
+func TestWriteDeadline(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := run(t, beat)
+		begun := time.Now()
+		gone := make(chan struct{})
+		go func() { // alive
+			defer close(gone)
+			for {
+				if _, err := r.peer.Write(wire.AppendMessage(nil, wire.Need{Count: 1})); err != nil {
+					return
+				}
+				time.Sleep(time.Second)
+			}
+		}()
+		err := <-r.ended
+		require.ErrorIs(t, err, ErrEnded)
+		require.ErrorContains(t, err, "write")
+		require.Equal(t, missedBeats*beat, time.Since(begun))
+		<-gone
+	})
+}
+
+// countingConn counts writes and holds the first one until it is let go.
+type countingConn struct {
+	net.Conn
+	hold   chan struct{}
+	writes int
+}
+
+func (c *countingConn) Write(b []byte) (int, error) {
+	c.writes++
+	<-c.hold
+	return c.Conn.Write(b)
+}
+
+func TestCoalescing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b := net.Pipe()
+		conn := &countingConn{Conn: a, hold: make(chan struct{})}
+		r := runOn(t, conn, b, beat, nil)
+		synctest.Wait() // the first ping is in Write
+		for i := range 100 {
+			r.Send(wire.Need{Count: uint16(i + 1)})
+		}
+		close(conn.hold)
+		for i := range 100 {
+			require.Equal(t, wire.Need{Count: uint16(i + 1)}, expect[wire.Need](t, r))
+		}
+		require.Equal(t, 2, conn.writes)
+		r.cancel()
+		<-r.ended
+	})
+}
+
+func TestFarewell(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := run(t, beat)
+		for range 50 {
+			r.Send(wire.Need{Count: 3})
+		}
+		done := make(chan struct{})
+		go func() {
+			r.Farewell(wire.GoAway{Code: wire.Shutdown, Text: "bye"}, time.Second)
+			close(done)
+		}()
+		require.Equal(t, wire.GoAway{Code: wire.Shutdown, Text: "bye"}, expect[wire.GoAway](t, r))
+		<-done
+		require.ErrorIs(t, <-r.ended, ErrEnded)
+		for err := error(nil); err != io.EOF; { // a ping may be in between
+			_, err = wire.ReadMessage(r.in, nil)
+			require.True(t, err == nil || err == io.EOF, "%v", err)
+		}
+	})
+	synctest.Test(t, func(t *testing.T) { // nobody reads
+		r := run(t, beat)
+		begun := time.Now()
+		r.Farewell(wire.GoAway{Code: wire.Shutdown}, time.Second)
+		require.Equal(t, time.Second, time.Since(begun))
+		require.ErrorIs(t, <-r.ended, ErrEnded)
+		r.Farewell(wire.GoAway{Code: wire.Shutdown}, time.Hour) // ended: returns at once
+		require.Equal(t, time.Second, time.Since(begun))
+	})
+}
+
+func TestEnds(t *testing.T) {
+	boom := errors.New("boom")
+	synctest.Test(t, func(t *testing.T) { // handle's error
+		a, b := net.Pipe()
+		r := runOn(t, a, b, beat, boom)
+		r.swallow()
+		r.say(t, wire.Need{Count: 1})
+		require.ErrorIs(t, <-r.ended, boom)
+		<-r.Done()
+	})
+	synctest.Test(t, func(t *testing.T) { // the first reason stays
+		r := run(t, beat)
+		r.Close(boom)
+		r.Close(ErrBacklog)
+		require.ErrorIs(t, <-r.ended, boom)
+	})
+	synctest.Test(t, func(t *testing.T) { // ctx
+		r := run(t, beat)
+		r.cancel()
+		require.ErrorContains(t, <-r.ended, "context canceled")
+	})
+	synctest.Test(t, func(t *testing.T) { // the peer
+		r := run(t, beat)
+		r.swallow()
+		synctest.Wait() // the first ping is through
+		r.peer.Close()
+		err := <-r.ended
+		require.ErrorIs(t, err, ErrEnded)
+		require.ErrorContains(t, err, "closed by the other side")
+	})
+	synctest.Test(t, func(t *testing.T) { // garbage
+		r := run(t, beat)
+		r.swallow()
+		go r.peer.Write([]byte("GET / HTTP/1.1\r\n\r\n"))
+		require.ErrorIs(t, <-r.ended, wire.ErrMalformed)
+	})
+}
