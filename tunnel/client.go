@@ -1,0 +1,367 @@
+package tunnel
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	pool "github.com/tunnelpool/pool"
+	"github.com/tunnelpool/pool/internal/wire"
+)
+
+// ClientConfig configures a [Client]. Zero fields mean the stated defaults.
+type ClientConfig struct {
+	// Server is the server's HOST or HOST:PORT, default port 10101. Required.
+	Server string
+
+	// Services are what to publish. At least one.
+	Services []Service
+
+	// Key is what the server must hold too. Required.
+	Key pool.Key
+
+	// TLS is the mode, default self-signed. TLSConfig brings roots for
+	// TLSVerified, ServerName the name to verify, default the host of Server.
+	TLS        pool.TLSMode
+	TLSConfig  *tls.Config
+	ServerName string
+
+	// Name is what the server's log and other clients' errors call this
+	// client, at most 64 bytes. Default: the host's name.
+	Name string
+
+	// Identity tells this client from others with the same name: when it comes
+	// back it takes its ports over from its former self. Keep it across
+	// restarts. Zero: a random one, good for this process.
+	Identity [16]byte
+
+	// PoolMin and PoolMax bound how many connections are kept ready, default
+	// 32 and 512; PoolMinInterval and PoolMaxInterval the time between
+	// maintenance passes, default 100 ms and 1 s.
+	PoolMin, PoolMax                 int
+	PoolMinInterval, PoolMaxInterval time.Duration
+
+	// KeepAlive is the idle time before TCP keep-alive probes, default 30 s.
+	KeepAlive time.Duration
+
+	// Heartbeat is the time between signs of life on the control connection,
+	// default 5 s; a server silent for three of them is gone.
+	Heartbeat time.Duration
+
+	// Drain is how long streams may finish when Run's context ends, default
+	// 30 s; negative: not at all.
+	Drain time.Duration
+
+	// Dial connects to the server, default net.Dialer's. It must heed ctx.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
+
+	Logger pool.Logger // default: silent
+}
+
+// Defaults of the client's pool, which the command shows in its help.
+const (
+	DefaultPoolMin         = 32
+	DefaultClientPoolMax   = 512
+	DefaultPoolMinInterval = 100 * time.Millisecond
+	DefaultPoolMaxInterval = time.Second
+)
+
+// handshakeTimeout bounds dial, TLS, proof and the server's first word.
+const handshakeTimeout = 10 * time.Second
+
+// Client is the end next to the services.
+type Client struct {
+	cfg      ClientConfig
+	instance [16]byte
+	log      pool.Logger
+
+	streams context.Context // ends when streams must: Close, or the drain limit
+	cut     context.CancelFunc
+	tasks   sync.WaitGroup // sessions and streams
+	active  tally          // streams in progress
+	pending atomic.Int64   // streams announced whose connection has not come
+	answers atomic.Int64   // cancels whose answer waits for a connection
+	targets []target       // by index of cfg.Services
+
+	ledger ledger // what became of stream numbers, over all sessions
+
+	mu      sync.Mutex // guards what follows
+	running bool
+	status  []ServiceStatus // by index of cfg.Services
+	current *clientSession  // nil while there is none
+	changed chan struct{}   // closed and replaced when status or current change
+
+	count clientCounters
+}
+
+type clientCounters struct {
+	streams, refused, unstarted atomic.Uint64
+	sent, received              atomic.Int64
+}
+
+// ClientStats are a client's state and its counters since it was made.
+type ClientStats struct {
+	Connected   bool
+	RoundTrip   time.Duration   // smoothed, of the control connection; 0 when not known
+	Services    []ServiceStatus // in the order of the configuration
+	Streams     uint64          // users served, those being served included
+	Open        int             // users being served
+	Refused     uint64          // users whose target could not be reached
+	Unstarted   uint64          // users announced whose stream did not begin
+	FromTargets int64           // bytes targets sent
+	ToTargets   int64           // bytes targets received
+	Pool        pool.Stats      // of the current session
+}
+
+// NewClient checks cfg. [Client.Run] connects. The error is a [*ConfigError] for
+// a field that cannot work.
+func NewClient(cfg ClientConfig) (*Client, error) {
+	if err := cfg.fill(); err != nil {
+		return nil, err
+	}
+	c := &Client{cfg: cfg, log: cfg.Logger, changed: make(chan struct{})}
+	rand.Read(c.instance[:])
+	c.targets = make([]target, len(cfg.Services))
+	for i, s := range cfg.Services {
+		c.targets[i].service = s
+		c.status = append(c.status, ServiceStatus{Client: cfg.Name, Name: s.Name, Target: s.Target, Reason: "not connected yet"})
+	}
+	c.streams, c.cut = context.WithCancel(context.Background())
+	// Pool and security are checked now rather than at the first connection.
+	p, err := c.newPool(wire.Welcome{PoolMax: wire.MaxPool})
+	if err != nil {
+		return nil, fmt.Errorf("tunnel: ClientConfig: %w", err)
+	}
+	p.Close()
+	return c, nil
+}
+
+// Check reports what [NewClient] would refuse of cfg, a missing Key apart. It
+// is for programs that fetch the key last.
+func (cfg ClientConfig) Check() error {
+	if cfg.Key.IsZero() {
+		cfg.Key = pool.NewKey()
+	}
+	return cfg.fill()
+}
+
+func (cfg *ClientConfig) fill() error {
+	if cfg.Server == "" {
+		return badField("Server", "empty")
+	}
+	host, port, err := splitServer(cfg.Server)
+	if err != nil {
+		return badField("Server", "%w", err)
+	}
+	cfg.Server = net.JoinHostPort(host, port)
+	setDefault(&cfg.ServerName, host)
+	if cfg.Key.IsZero() {
+		return badField("Key", "empty; a tunnel without a key would be open to everyone")
+	}
+	if cfg.Name == "" {
+		cfg.Name, _ = os.Hostname()
+		setDefault(&cfg.Name, "client")
+		cfg.Name = cfg.Name[:min(len(cfg.Name), wire.MaxName)]
+	}
+	if err := wire.CheckName(cfg.Name); err != nil {
+		return badField("Name", "%w", err)
+	}
+	cfg.Services = slices.Clone(cfg.Services)
+	if err := checkServices(cfg.Services); err != nil {
+		return err
+	}
+	if cfg.Identity == [16]byte{} {
+		rand.Read(cfg.Identity[:])
+	}
+	if err := cfg.fillPool(); err != nil {
+		return err
+	}
+	setDefault(&cfg.KeepAlive, DefaultKeepAlive)
+	setDefault(&cfg.Heartbeat, DefaultHeartbeat)
+	setDefault(&cfg.Drain, DefaultDrain)
+	if err := checkHeartbeat(cfg.Heartbeat); err != nil {
+		return err
+	}
+	if cfg.Dial == nil {
+		cfg.Dial = new(net.Dialer).DialContext
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = silentLogger{}
+	}
+	return nil
+}
+
+func (cfg *ClientConfig) fillPool() error {
+	setDefault(&cfg.PoolMax, max(DefaultClientPoolMax, cfg.PoolMin))
+	setDefault(&cfg.PoolMin, min(DefaultPoolMin, cfg.PoolMax))
+	setDefault(&cfg.PoolMinInterval, DefaultPoolMinInterval)
+	setDefault(&cfg.PoolMaxInterval, max(DefaultPoolMaxInterval, cfg.PoolMinInterval))
+	switch {
+	case cfg.PoolMin < 0, cfg.PoolMax < 0:
+		return badField("PoolMin", "it or PoolMax is negative")
+	case cfg.PoolMin > cfg.PoolMax:
+		return badField("PoolMin", "%d exceeds PoolMax %d", cfg.PoolMin, cfg.PoolMax)
+	case cfg.PoolMinInterval < 0, cfg.PoolMaxInterval < 0:
+		return badField("PoolMinInterval", "it or PoolMaxInterval is negative")
+	case cfg.PoolMinInterval > cfg.PoolMaxInterval:
+		return badField("PoolMinInterval", "%v exceeds PoolMaxInterval %v", cfg.PoolMinInterval, cfg.PoolMaxInterval)
+	}
+	return nil
+}
+
+// splitServer takes HOST, HOST:PORT, an IPv6 address, or [IPv6]:PORT.
+func splitServer(server string) (host, port string, err error) {
+	if net.ParseIP(server) != nil {
+		return server, DefaultPort, nil
+	}
+	host, port, err = net.SplitHostPort(server)
+	var ae *net.AddrError
+	if errors.As(err, &ae) && ae.Err == "missing port in address" {
+		host, port, err = net.SplitHostPort(server + ":" + DefaultPort)
+	}
+	switch {
+	case err != nil, strings.ContainsAny(server, "/ \t\r\n"):
+		return "", "", fmt.Errorf("%q is not HOST or HOST:PORT", server)
+	case host == "":
+		return "", "", fmt.Errorf("%q names no host", server)
+	}
+	if n, err := net.LookupPort("tcp", port); err != nil || n == 0 {
+		return "", "", fmt.Errorf("%q has no usable port", server)
+	}
+	return host, port, nil
+}
+
+// Run connects, publishes, and keeps doing so for ever: whatever fails is
+// logged with its remedy and tried again. When ctx ends it drains: the server
+// is told, streams finish within Drain and are cut after it. It returns nil
+// then, and after Close. Once per Client.
+func (c *Client) Run(ctx context.Context) error {
+	c.mu.Lock()
+	if c.running {
+		c.mu.Unlock()
+		return errors.New("tunnel: Client.Run was called before")
+	}
+	c.running = true
+	c.mu.Unlock()
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	defer context.AfterFunc(c.streams, stop)() // Close
+	c.tasks.Go(func() {                        // ends with ctx and the drain
+		<-ctx.Done()
+		c.drain()
+	})
+	c.keepConnected(ctx)
+	c.tasks.Wait()
+	return nil
+}
+
+// drain lets the streams in progress finish within the limit, and cuts what is
+// left.
+func (c *Client) drain() {
+	defer c.cut()
+	open := c.active.count()
+	if open == 0 || c.cfg.Drain < 0 {
+		return
+	}
+	c.log.Info("Stopping: %d streams have %v to finish", open, c.cfg.Drain)
+	limit, cancel := context.WithTimeout(c.streams, c.cfg.Drain)
+	defer cancel()
+	if left := c.active.wait(limit.Done()); left > 0 {
+		c.log.Warn("Stopping: %d streams did not finish and are cut", left)
+	}
+}
+
+// Close ends the client at once; streams are cut. Run returns soon after. It
+// may be called at any time, and more than once.
+func (c *Client) Close() { c.cut() }
+
+// Up waits until every service is up, or ctx ends: then with an error that
+// names one that is not, and why.
+func (c *Client) Up(ctx context.Context) error {
+	for {
+		c.mu.Lock()
+		var missing *ServiceStatus
+		for i := range c.status {
+			if !c.status[i].Up {
+				missing = &c.status[i]
+				break
+			}
+		}
+		changed := c.changed
+		if missing == nil {
+			c.mu.Unlock()
+			return nil
+		}
+		err := fmt.Errorf("service %q is not up: %s", missing.Name, missing.Reason)
+		c.mu.Unlock()
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return fmt.Errorf("%w (%w)", err, context.Cause(ctx))
+		}
+	}
+}
+
+// Services returns the state of each service, in the configuration's order.
+func (c *Client) Services() []ServiceStatus {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.status)
+}
+
+// Stats returns the client's state and counters.
+func (c *Client) Stats() ClientStats {
+	st := ClientStats{
+		Services: c.Services(), Streams: c.count.streams.Load(), Open: c.active.count(),
+		Refused: c.count.refused.Load(), Unstarted: c.count.unstarted.Load(),
+		FromTargets: c.count.sent.Load(), ToTargets: c.count.received.Load(),
+	}
+	c.mu.Lock()
+	current := c.current
+	c.mu.Unlock()
+	if current != nil {
+		st.Connected = true
+		st.RoundTrip, _ = current.link.RTT()
+		st.Pool = current.pool.Stats()
+	}
+	return st
+}
+
+// setStatus changes one service's state and tells those who wait in Up. It
+// reports whether anything changed.
+func (c *Client) setStatus(i int, up bool, addr, reason string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s := &c.status[i]
+	if s.Up == up && s.Addr == addr && s.Reason == reason {
+		return false
+	}
+	s.Up, s.Addr, s.Reason = up, addr, reason
+	c.announceLocked()
+	return true
+}
+
+// setCurrent changes the session; without one no service is up.
+func (c *Client) setCurrent(cs *clientSession, reason string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.current = cs
+	for i := range c.status {
+		c.status[i].Up, c.status[i].Addr, c.status[i].Reason = false, "", reason
+	}
+	c.announceLocked()
+}
+
+func (c *Client) announceLocked() {
+	close(c.changed)
+	c.changed = make(chan struct{})
+}

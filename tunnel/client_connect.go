@@ -1,0 +1,177 @@
+package tunnel
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"time"
+
+	pool "github.com/tunnelpool/pool"
+	"github.com/tunnelpool/pool/internal/session"
+	"github.com/tunnelpool/pool/internal/wire"
+)
+
+const (
+	// Pauses between attempts to reach the server: exponential with full
+	// jitter, for ever.
+	reconnectBase    = 100 * time.Millisecond
+	reconnectCeiling = 30 * time.Second
+
+	// patientFailures is from when on the ceiling is reached.
+	patientFailures = 10
+
+	// steadySession is how long a session must last to count as a success. A
+	// server that welcomes and hangs up again is not chased.
+	steadySession = 10 * time.Second
+
+	// repeatNotice is how often a failure that stays the same is logged again.
+	repeatNotice = time.Minute
+)
+
+// denied is the server's refusal of a session.
+type denied struct {
+	code wire.DenyCode
+	text string
+}
+
+func (d *denied) Error() string {
+	return fmt.Sprintf("the server denied the session: %s", quoteSafe(d.text))
+}
+
+// keepConnected runs one session after the other until ctx ends.
+func (c *Client) keepConnected(ctx context.Context) {
+	failures := 0
+	var last string
+	var lastLogged time.Time
+	for ctx.Err() == nil {
+		begun := time.Now()
+		welcomed, err := c.connect(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		if welcomed {
+			last = ""
+			if time.Since(begun) >= steadySession {
+				failures = 0
+			}
+			c.log.Warn("Connection to %s lost: %v; reconnecting", c.cfg.Server, err)
+		} else if line := explain(c.cfg.Server, err); line != last || time.Since(lastLogged) >= repeatNotice {
+			last, lastLogged = line, time.Now()
+			c.log.Warn("%s; trying again", line)
+			c.setCurrent(nil, line)
+		}
+		failures++
+		if errors.Is(err, errReplaced) {
+			failures = patientFailures // two clients must not chase each other
+		}
+		pause := rand.N(min(reconnectBase<<min(failures-1, patientFailures), reconnectCeiling))
+		t := time.NewTimer(pause)
+		select {
+		case <-ctx.Done():
+			t.Stop()
+		case <-t.C:
+		}
+	}
+}
+
+// connect makes one session and lives it. welcomed tells that the server took
+// us in; err is why it ended.
+func (c *Client) connect(ctx context.Context) (welcomed bool, err error) {
+	if c.ledger.last() >= wire.RenewStream {
+		c.renew()
+	}
+	conn, err := c.dialControl(ctx)
+	if err != nil {
+		return false, err
+	}
+	w, conn, err := readWelcome(ctx, conn)
+	if err != nil {
+		conn.Close()
+		return false, err
+	}
+	p, err := c.newPool(w)
+	if err != nil {
+		conn.Close()
+		return false, err
+	}
+	// The faster beat of the two: it is enough to set it on one side.
+	cs := &clientSession{client: c, pool: p, link: session.New(conn, min(c.cfg.Heartbeat, w.Heartbeat))}
+	return true, cs.run(ctx)
+}
+
+// renew takes a new instance: stream numbers begin at 1 again, which is safe
+// because no connection of the old one is used any more.
+func (c *Client) renew() {
+	for i := range c.instance {
+		c.instance[i] = byte(rand.Uint32())
+	}
+	c.ledger.restart()
+}
+
+// dialControl dials and proves the control connection.
+func (c *Client) dialControl(ctx context.Context) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, handshakeTimeout)
+	defer cancel()
+	conn, err := c.cfg.Dial(ctx, "tcp", c.cfg.Server)
+	if err != nil {
+		return nil, err
+	}
+	join := wire.Join{Identity: c.cfg.Identity, Instance: c.instance, LastStream: c.ledger.last(), Name: c.cfg.Name}
+	sec := c.security(c.cfg.Key, wire.KindControl, wire.AppendJoin(nil, join))
+	return sec.Secure(ctx, conn)
+}
+
+func (c *Client) security(key pool.Key, kind pool.Kind, hello []byte) pool.Security {
+	return pool.Security{
+		TLS: c.cfg.TLS, TLSConfig: c.cfg.TLSConfig, ServerName: c.cfg.ServerName,
+		Key: key, Kind: kind, Hello: hello,
+	}
+}
+
+// readWelcome reads the server's first message. The connection it returns is
+// the one to go on with: it starts behind that message.
+func readWelcome(ctx context.Context, conn net.Conn) (wire.Welcome, net.Conn, error) {
+	conn.SetDeadline(time.Now().Add(handshakeTimeout))
+	stop := context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })
+	defer stop()
+	buffered := &bufferedConn{Conn: conn, r: bufio.NewReader(conn)}
+	m, err := wire.ReadMessage(buffered.r, make([]byte, wire.MessageHeaderSize+wire.MaxMessage))
+	if err != nil {
+		return wire.Welcome{}, conn, fmt.Errorf("no welcome from the server: %w", err)
+	}
+	switch m := m.(type) {
+	case wire.Welcome:
+		return m, buffered, nil
+	case wire.Deny:
+		return wire.Welcome{}, conn, &denied{m.Code, m.Text}
+	}
+	return wire.Welcome{}, conn, fmt.Errorf("the server began with %v instead of a welcome", m.Type())
+}
+
+// bufferedConn reads through a buffer that may hold what came behind the
+// welcome.
+type bufferedConn struct {
+	net.Conn
+	r *bufio.Reader
+}
+
+func (b *bufferedConn) Read(p []byte) (int, error) { return b.r.Read(p) }
+
+// newPool makes the pool of a session: its connections prove the key together
+// with the session's secret.
+func (c *Client) newPool(w wire.Welcome) (*pool.Pool, error) {
+	maxCap := min(c.cfg.PoolMax, int(w.PoolMax))
+	return pool.NewClient(pool.ClientConfig{
+		Dial: func(ctx context.Context) (net.Conn, error) {
+			return c.cfg.Dial(ctx, "tcp", c.cfg.Server)
+		},
+		Security:    c.security(c.cfg.Key.Session(w.Secret[:]), wire.KindPool, w.Session[:]),
+		Limits:      pool.Limits{MinCap: min(c.cfg.PoolMin, maxCap), MaxCap: maxCap},
+		MinInterval: c.cfg.PoolMinInterval, MaxInterval: c.cfg.PoolMaxInterval,
+		KeepAlive: c.cfg.KeepAlive, HandshakeTimeout: handshakeTimeout,
+		Logger: c.log,
+	})
+}

@@ -1,0 +1,93 @@
+package tunnel
+
+import (
+	"sync"
+	"time"
+
+	pool "github.com/tunnelpool/pool"
+	"github.com/tunnelpool/pool/internal/handoff"
+	"github.com/tunnelpool/pool/internal/wire"
+)
+
+// ledger is the client's one state of what became of each stream number, over
+// all its sessions, and where those that are announced will come.
+type ledger struct {
+	mu        sync.Mutex
+	outcomes  handoff.Ledger
+	announced map[uint32]announcement
+}
+
+type announcement struct {
+	pool *pool.Pool
+	id   pool.ID
+}
+
+func (l *ledger) last() uint32 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.outcomes.Last()
+}
+
+// restart begins a new instance.
+func (l *ledger) restart() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.outcomes.Restart()
+	l.announced = nil
+}
+
+// open enters an announced stream.
+func (l *ledger) open(o wire.Open, p *pool.Pool) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err := l.outcomes.Open(o.Stream, time.Now()); err != nil {
+		return err
+	}
+	if l.announced == nil {
+		l.announced = make(map[uint32]announcement)
+	}
+	l.announced[o.Stream] = announcement{p, o.ID}
+	return nil
+}
+
+// commit makes a stream this client's, unless a cancel came first.
+func (l *ledger) commit(number uint32) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.outcomes.Commit(number)
+}
+
+// over forgets where a stream was to come. One that did not commit never will.
+func (l *ledger) over(number uint32) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.outcomes.Drop(number)
+	delete(l.announced, number)
+}
+
+// here looks whether START is there for an announced stream. settled is false
+// while its connection is not: then it may still be in its handshake, and it is
+// too early to tell.
+func (l *ledger) here(number uint32) (start, settled bool) {
+	l.mu.Lock()
+	at, announced := l.announced[number]
+	l.mu.Unlock()
+	if !announced {
+		return false, true
+	}
+	return at.pool.Peek(at.id)
+}
+
+// cancel answers the server's cancel, after a last look for START, and buries
+// the connection on which nothing came.
+func (l *ledger) cancel(number uint32) handoff.Answer {
+	start, _ := l.here(number)
+	l.mu.Lock()
+	at, announced := l.announced[number]
+	answer := l.outcomes.Cancel(number, start, time.Now())
+	l.mu.Unlock()
+	if answer == handoff.Refused && announced {
+		at.pool.Distrust(at.id)
+	}
+	return answer
+}

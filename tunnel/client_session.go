@@ -1,0 +1,191 @@
+package tunnel
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	pool "github.com/tunnelpool/pool"
+	"github.com/tunnelpool/pool/internal/session"
+	"github.com/tunnelpool/pool/internal/wire"
+)
+
+const (
+	// registerRetry is when a service is asked for again whose denial may pass.
+	registerRetry = 10 * time.Second
+
+	// warmWait bounds how long the news that a service is up waits for the
+	// pool, so that it can tell how warm it is.
+	warmWait = 2 * time.Second
+)
+
+// clientSession is one control connection with its pool.
+type clientSession struct {
+	client *Client
+	link   *session.Link
+	pool   *pool.Pool
+	final  [maxServices]atomic.Bool  // services whose denial will not pass in this session
+	asked  [maxServices]atomic.Int32 // Registers that the server has not answered
+	told   bool                      // the server said GoAway; handle's own
+}
+
+// run publishes the services and serves until the link ends. When ctx ends it
+// drains first.
+func (cs *clientSession) run(ctx context.Context) error {
+	c := cs.client
+	c.setCurrent(cs, "waiting for the server's answer")
+	var tasks sync.WaitGroup
+	tasks.Go(func() { cs.pool.Run(context.Background()) }) // ends with the pool's Close
+	tasks.Go(func() { cs.registerAll() })                  // ends with the link
+	tasks.Go(func() { cs.drainWith(ctx) })                 // ends with the link
+	err := cs.link.Run(context.Background(), cs.handle)    // drainWith ends it
+	c.setCurrent(nil, "connection lost")
+	// Streams in progress outlive the session: they finish, and their
+	// connections close when they are put back.
+	c.tasks.Go(func() {
+		cs.pool.Drain(c.streams)
+		cs.pool.Close()
+	})
+	if ctx.Err() != nil {
+		cs.pool.Close()
+		tasks.Wait()
+		return err
+	}
+	c.tasks.Go(tasks.Wait)
+	return err
+}
+
+// drainWith waits for ctx to end, tells the server, keeps the link until the
+// streams have ended, and ends it once the goodbye is written.
+func (cs *clientSession) drainWith(ctx context.Context) {
+	select {
+	case <-cs.link.Done():
+		return
+	case <-ctx.Done():
+	}
+	cs.link.Send(wire.GoAway{Code: wire.Shutdown, Text: "the client is stopping"})
+	cs.client.active.wait(cs.client.streams.Done())
+	cs.link.Finish(farewellLimit)
+}
+
+// registerAll asks for every service, and again for those whose denial may
+// pass.
+func (cs *clientSession) registerAll() {
+	t := time.NewTicker(registerRetry)
+	defer t.Stop()
+	for {
+		for i, s := range cs.client.Services() {
+			if !s.Up && !cs.final[i].Load() {
+				svc := cs.client.cfg.Services[i]
+				cs.asked[i].Add(1)
+				cs.link.Send(wire.Register{Ref: uint16(i), Network: wire.NetworkTCP, Port: svc.Port, Bind: svc.Bind, Name: svc.Name})
+			}
+		}
+		select {
+		case <-cs.link.Done():
+			return
+		case <-t.C:
+		}
+	}
+}
+
+// handle takes the server's messages, one at a time.
+func (cs *clientSession) handle(m wire.Message) error {
+	switch m := m.(type) {
+	case wire.Registered:
+		return cs.registered(m)
+	case wire.Open:
+		return cs.open(m)
+	case wire.Cancel:
+		cs.answer(m.Stream)
+	case wire.Need:
+		cs.pool.Demand(int(m.Count))
+	case wire.GoAway:
+		if cs.told {
+			return errGoAwayTwice
+		}
+		cs.told = true
+		cs.client.log.Info("The server says goodbye: %s", quoteSafe(m.Text))
+		if m.Code == wire.Replaced {
+			return errReplaced
+		}
+		cs.pool.Drain(closedContext) // nothing new; streams in progress finish
+	default:
+		return fmt.Errorf("%v is not a server's to send", m.Type())
+	}
+	return nil
+}
+
+// registered books the server's answer for one service.
+func (cs *clientSession) registered(m wire.Registered) error {
+	c := cs.client
+	if int(m.Ref) >= len(c.cfg.Services) {
+		return fmt.Errorf("the server answers for service %d, which we do not have", m.Ref)
+	}
+	if cs.asked[m.Ref].Add(-1) < 0 {
+		return fmt.Errorf("the server answers for service %d, which we did not ask about", m.Ref)
+	}
+	svc := c.cfg.Services[m.Ref]
+	if m.Code != wire.OK {
+		cs.final[m.Ref].Store(!mayPass(m.Code))
+		if c.setStatus(int(m.Ref), false, "", quoteSafe(m.Text)) {
+			c.log.Warn("Service %q is not up: %s%s", svc.Name, quoteSafe(m.Text), remedy(m.Code))
+		}
+		return nil
+	}
+	addr := publicAddr(c.cfg.Server, m.Addr)
+	if c.setStatus(int(m.Ref), true, addr, "") {
+		c.tasks.Go(func() { cs.tellUp(svc, addr) }) // ends within warmWait
+	}
+	return nil
+}
+
+// tellUp logs that a service is up once the pool is warm, or warmWait is over.
+func (cs *clientSession) tellUp(svc Service, addr string) {
+	limit := time.NewTimer(warmWait)
+	defer limit.Stop()
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for waiting := true; waiting && cs.pool.Active() < min(cs.client.cfg.PoolMin, cs.pool.Capacity()); {
+		select {
+		case <-tick.C:
+		case <-limit.C:
+			waiting = false
+		case <-cs.link.Done():
+			return
+		}
+	}
+	rtt, _ := cs.link.RTT()
+	cs.client.log.Info("Service %q is up: %s leads to %s (%d connections warm, round trip %v)",
+		svc.Name, addr, svc.Target, cs.pool.Active(), rtt.Round(10*time.Microsecond))
+}
+
+// publicAddr is where users reach a service, as far as this side can tell: the
+// server's bound address, with the server's own host for a wildcard.
+func publicAddr(server, bound string) string {
+	host, port, err := net.SplitHostPort(bound)
+	if err != nil {
+		return strconv.Quote(bound)
+	}
+	if ip := net.ParseIP(host); ip == nil || ip.IsUnspecified() {
+		host, _, _ = net.SplitHostPort(server)
+	}
+	return net.JoinHostPort(host, port)
+}
+
+var errGoAwayTwice = errors.New("the other side said goodbye twice")
+
+var errReplaced = errors.New("another client joined with our identity; two on one machine need a --state-dir each, and a copied state directory must lose its file 'identity'")
+
+// closedContext has ended: a Drain with it stops the pool and waits for
+// nothing.
+var closedContext = func() context.Context {
+	ctx, cancel := context.WithCancelCause(context.Background())
+	cancel(errors.New("not waited for"))
+	return ctx
+}()

@@ -1,0 +1,159 @@
+package tunnel
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"time"
+
+	pool "github.com/tunnelpool/pool"
+	"github.com/tunnelpool/pool/internal/relay"
+	"github.com/tunnelpool/pool/internal/service"
+	"github.com/tunnelpool/pool/internal/wire"
+)
+
+const (
+	// pairWait bounds how far an Open may be ahead of its connection, and of
+	// the START on it.
+	pairWait = 3 * time.Second
+
+	// maxPending bounds the streams that a server may announce without
+	// starting them.
+	maxPending = 4096
+)
+
+// open begins a stream that the server announced.
+func (cs *clientSession) open(o wire.Open) error {
+	c := cs.client
+	if int(o.Ref) >= len(c.cfg.Services) {
+		return fmt.Errorf("the server opened a stream for service %d, which we do not have", o.Ref)
+	}
+	if err := c.ledger.open(o, cs.pool); err != nil {
+		return fmt.Errorf("the server opened stream %d: %w", o.Stream, err)
+	}
+	if c.pending.Add(1) > maxPending {
+		c.pending.Add(-1)
+		c.ledger.over(o.Stream)
+		c.count.unstarted.Add(1)
+		c.log.Debug("Stream %d not served: %d are announced already", o.Stream, maxPending)
+		return nil
+	}
+	c.active.add()
+	c.tasks.Go(func() { // ends with the stream
+		defer c.active.done()
+		defer c.ledger.over(o.Stream)
+		cs.attend(o)
+	})
+	return nil
+}
+
+const (
+	// lateWait is how long the answer to a cancel waits for a connection that is
+	// announced and not here: its handshake may be about to end.
+	lateWait = 500 * time.Millisecond
+	lateLook = 5 * time.Millisecond
+)
+
+// answer tells the server what became of a stream. It does not hold up the
+// session; answers that wait are bounded as announced streams are.
+func (cs *clientSession) answer(number uint32) {
+	c := cs.client
+	tell := func() {
+		cs.link.Send(wire.Canceled{Stream: number, Outcome: wire.Outcome(c.ledger.cancel(number))})
+	}
+	if _, settled := c.ledger.here(number); settled {
+		tell()
+		return
+	}
+	if c.answers.Add(1) > maxPending {
+		c.answers.Add(-1)
+		tell()
+		return
+	}
+	c.tasks.Go(func() { // ends within lateWait
+		defer c.answers.Add(-1)
+		limit := time.NewTimer(lateWait)
+		defer limit.Stop()
+		look := time.NewTicker(lateLook)
+		defer look.Stop()
+		for settled := false; !settled; {
+			select {
+			case <-look.C:
+				_, settled = c.ledger.here(number)
+			case <-limit.C:
+				settled = true
+			case <-cs.link.Done():
+				return
+			}
+		}
+		tell()
+	})
+}
+
+// attend serves one user: the connection with that ID, and a stream on it.
+func (cs *clientSession) attend(o wire.Open) {
+	c := cs.client
+	conn, err := cs.take(o.ID)
+	if err != nil {
+		c.count.unstarted.Add(1)
+		c.log.Debug("Stream %d: connection %s is not here: %v", o.Stream, pool.ID(o.ID), err)
+		return
+	}
+	c.count.streams.Add(1)
+	target := &c.targets[o.Ref]
+	res := relay.Attend(c.streams, conn, relay.Task{
+		Number:    o.Stream,
+		StartWait: pairWait,
+		Commit:    func() bool { return c.ledger.commit(o.Stream) },
+		Dial: func(ctx context.Context) (net.Conn, wire.ResetReason) {
+			return c.dialTarget(ctx, target)
+		},
+		Reserve: func() bool { return cs.pool.Reserve(conn) },
+	})
+	c.count.sent.Add(res.Sent)
+	c.count.received.Add(res.Received)
+	if res.Keep {
+		cs.pool.Put(conn.ID(), conn)
+	} else {
+		conn.Close()
+	}
+	if res.Err != nil {
+		c.log.Debug("Stream %d broke: %v", o.Stream, res.Err)
+	}
+}
+
+// take waits for the announced connection. What is pending ends with it: the
+// START that must follow is bounded by the connections there are.
+func (cs *clientSession) take(id [8]byte) (*pool.Conn, error) {
+	defer cs.client.pending.Add(-1)
+	ctx, cancel := context.WithTimeout(cs.client.streams, pairWait)
+	defer cancel()
+	return cs.pool.Take(ctx, pool.ID(id))
+}
+
+// target is what the client remembers of one service's target.
+type target struct {
+	service Service
+	trouble seldom
+}
+
+// dialTarget connects to the target, once per user. Failures are told now and
+// then, with what they mean.
+func (c *Client) dialTarget(ctx context.Context, t *target) (net.Conn, wire.ResetReason) {
+	conn, reason, err := service.DialTarget(ctx, t.service.Target)
+	if err == nil {
+		return conn, 0
+	}
+	c.count.refused.Add(1)
+	if muted, ok := t.trouble.pass(time.Now()); ok && reason != wire.ResetShutdown {
+		c.log.Warn("Service %q: %s%s", t.service.Name, explainTarget(t.service.Target, reason, err), mutedNote(muted))
+	}
+	return nil, reason
+}
+
+func mutedNote(muted int) string {
+	if muted == 0 {
+		return ""
+	}
+	return fmt.Sprintf(" (and %d users before)", muted)
+}

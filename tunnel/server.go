@@ -1,0 +1,295 @@
+package tunnel
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	pool "github.com/tunnelpool/pool"
+	"github.com/tunnelpool/pool/internal/access"
+	"github.com/tunnelpool/pool/internal/wire"
+)
+
+// ServerConfig configures a [Server]. Zero fields mean the stated defaults.
+type ServerConfig struct {
+	// Listen is the address of the tunnel's own port, default ":10101".
+	// Listener, when set, is used instead and belongs to the server.
+	Listen   string
+	Listener net.Listener
+
+	// Bind is the address that public ports bind to, default all addresses.
+	// When set, a client cannot choose another.
+	Bind string
+
+	// AllowPorts names the public ports that clients may ask for, as in
+	// "8080,9000-9999". Default "1024-65535". The tunnel's own port is never
+	// among them.
+	AllowPorts string
+
+	// TLS is the mode, default self-signed. TLSConfig brings a certificate,
+	// which TLSVerified requires.
+	TLS       pool.TLSMode
+	TLSConfig *tls.Config
+
+	// Keys are the keys whose holders may join. At least one.
+	Keys []pool.Key
+
+	// PoolMax bounds the idle connections per client, default 1,024.
+	PoolMax int
+
+	// Heartbeat is the time between signs of life on a control connection,
+	// default 5 s; a client silent for three of them is gone.
+	Heartbeat time.Duration
+
+	// Wait is how long a user waits for a connection at most, default 10 s.
+	Wait time.Duration
+
+	// Drain is how long streams may finish when Run's context ends, default
+	// 30 s; negative: not at all.
+	Drain time.Duration
+
+	// KeepAlive is the idle time before TCP keep-alive probes, default 30 s.
+	KeepAlive time.Duration
+
+	// HandshakeTimeout is the deadline for TLS, proof and ID, default 10 s.
+	HandshakeTimeout time.Duration
+
+	Logger pool.Logger // default: silent
+}
+
+// Defaults of both ends, which the commands show in their help.
+const (
+	DefaultListen     = ":10101"
+	DefaultPort       = "10101"
+	DefaultAllowPorts = "1024-65535"
+	DefaultPoolMax    = 1024
+	DefaultHeartbeat  = 5 * time.Second
+	DefaultWait       = 10 * time.Second
+	DefaultDrain      = 30 * time.Second
+	DefaultKeepAlive  = 30 * time.Second
+)
+
+// Server is the public end of tunnels: many clients, each with many services.
+type Server struct {
+	cfg      ServerConfig
+	ports    access.Ports
+	listener net.Listener
+	door     *pool.Acceptor
+	log      pool.Logger
+
+	streams context.Context // ends when streams must: Close, or the drain limit
+	cut     context.CancelFunc
+	tasks   sync.WaitGroup // sessions and their users
+	active  tally          // users being served
+
+	mu       sync.Mutex // guards what follows
+	sessions map[[wire.SessionSize]byte]*serverSession
+	numbers  map[member]lastNumber // of clients without a session
+	changed  chan struct{}         // closed and replaced when a session or a service comes
+	running  bool
+	draining bool
+
+	count serverCounters
+}
+
+type serverCounters struct {
+	streams, timeouts, overflowed, noAck atomic.Uint64
+	asked, replays                       atomic.Uint64
+	sent, received                       atomic.Int64
+}
+
+// ServerStats are a server's state and its counters since it was made.
+type ServerStats struct {
+	Sessions  int              // clients connected
+	Services  []ServiceStatus  // services that are up, by client
+	Streams   uint64           // streams opened, those of users offered again included
+	Open      int              // users being served
+	Timeouts  uint64           // users that waited in vain for a connection
+	Overflow  uint64           // users turned away because too many waited
+	Asked     uint64           // times an acknowledgement was late and the client was asked
+	Replays   uint64           // times a user was offered on another connection
+	NoAck     uint64           // users lost because a client did not take them
+	FromUsers int64            // bytes users sent through tunnels
+	ToUsers   int64            // bytes users received
+	Pools     []pool.Stats     // one per client connected
+	Door      pool.AcceptStats // the tunnel port's front door
+}
+
+// NewServer checks cfg and binds the tunnel's port; [Server.Run] serves. The
+// error is a [*ConfigError] for a field that cannot work, and wraps a
+// [*net.OpError] when the port cannot be bound.
+func NewServer(cfg ServerConfig) (*Server, error) {
+	if err := cfg.fill(); err != nil {
+		return nil, err
+	}
+	ports, err := access.ParsePorts(cfg.AllowPorts)
+	if err != nil {
+		return nil, err // fill saw to it
+	}
+	s := &Server{cfg: cfg, ports: ports, log: cfg.Logger, sessions: make(map[[wire.SessionSize]byte]*serverSession),
+		numbers: make(map[member]lastNumber), changed: make(chan struct{})}
+	s.door, err = pool.NewAcceptor(pool.AcceptConfig{
+		TLS: cfg.TLS, TLSConfig: cfg.TLSConfig, Keys: s.keyOf,
+		KeepAlive: cfg.KeepAlive, HandshakeTimeout: cfg.HandshakeTimeout, Logger: cfg.Logger,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("tunnel: ServerConfig: %w", err)
+	}
+	s.listener = cfg.Listener
+	if s.listener == nil {
+		if s.listener, err = net.Listen("tcp", cfg.Listen); err != nil {
+			return nil, fmt.Errorf("tunnel: %w", err)
+		}
+	}
+	s.streams, s.cut = context.WithCancel(context.Background())
+	return s, nil
+}
+
+// Check reports what [NewServer] would refuse of cfg, missing Keys apart, and
+// binds nothing. It is for programs that make or fetch the key last.
+func (cfg ServerConfig) Check() error {
+	if len(cfg.Keys) == 0 {
+		cfg.Keys = []pool.Key{pool.NewKey()}
+	}
+	return cfg.fill()
+}
+
+func (cfg *ServerConfig) fill() error {
+	if len(cfg.Keys) == 0 {
+		return badField("Keys", "empty; a tunnel without a key would be open to everyone")
+	}
+	for _, k := range cfg.Keys {
+		if k.IsZero() {
+			return badField("Keys", "one of them is empty")
+		}
+	}
+	if cfg.Bind != "" && net.ParseIP(cfg.Bind) == nil {
+		return badField("Bind", "%q is not an IP address", cfg.Bind)
+	}
+	if cfg.PoolMax < 0 || cfg.PoolMax > wire.MaxPool {
+		return badField("PoolMax", "%d is not between 1 and %d", cfg.PoolMax, wire.MaxPool)
+	}
+	setDefault(&cfg.Listen, DefaultListen)
+	setDefault(&cfg.AllowPorts, DefaultAllowPorts)
+	if _, err := access.ParsePorts(cfg.AllowPorts); err != nil {
+		return badField("AllowPorts", "%w", err)
+	}
+	setDefault(&cfg.PoolMax, DefaultPoolMax)
+	setDefault(&cfg.Heartbeat, DefaultHeartbeat)
+	setDefault(&cfg.Wait, DefaultWait)
+	setDefault(&cfg.Drain, DefaultDrain)
+	setDefault(&cfg.KeepAlive, DefaultKeepAlive)
+	if err := checkHeartbeat(cfg.Heartbeat); err != nil {
+		return err
+	}
+	if cfg.Wait < 0 {
+		return badField("Wait", "%v is negative", cfg.Wait)
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = silentLogger{}
+	}
+	return nil
+}
+
+// Addr is the address of the tunnel's own port.
+func (s *Server) Addr() net.Addr { return s.listener.Addr() }
+
+// Run serves until ctx ends, then drains: public ports close, clients are told,
+// streams finish within Drain and are cut after it. It returns nil then, and
+// after Close; an error only if the port cannot be served. Once per Server.
+func (s *Server) Run(ctx context.Context) error {
+	s.mu.Lock()
+	if s.running {
+		s.mu.Unlock()
+		return errors.New("tunnel: Server.Run was called before")
+	}
+	s.running = true
+	s.mu.Unlock()
+	accepting, stop := context.WithCancel(ctx)
+	defer stop()
+	defer context.AfterFunc(s.streams, stop)() // Close
+	err := s.door.Serve(accepting, s.listener, s.welcome)
+	s.drain()
+	s.cut()
+	s.endSessions()
+	s.tasks.Wait()
+	return err
+}
+
+// Close ends the server at once; streams are cut. Run returns soon after. It
+// may be called at any time, and more than once.
+func (s *Server) Close() error {
+	s.cut()
+	return s.listener.Close()
+}
+
+// drain tells the clients and lets streams finish within the limit.
+func (s *Server) drain() {
+	for _, c := range s.stopSessions() {
+		c.stopAccepting()
+		c.sayGoodbye(goingAway)
+	}
+	open := s.active.count()
+	if open == 0 || s.cfg.Drain < 0 {
+		return
+	}
+	s.log.Info("Stopping: %d streams have %v to finish", open, s.cfg.Drain)
+	limit, cancel := context.WithTimeout(s.streams, s.cfg.Drain)
+	defer cancel()
+	if left := s.active.wait(limit.Done()); left > 0 {
+		s.log.Warn("Stopping: %d streams did not finish and are cut", left)
+	}
+}
+
+var goingAway = wire.GoAway{Code: wire.Shutdown, Text: "the server is stopping"}
+
+// stopSessions forbids new sessions and returns those there are.
+func (s *Server) stopSessions() []*serverSession {
+	s.mu.Lock()
+	s.draining = true
+	s.mu.Unlock()
+	return s.allSessions()
+}
+
+// allSessions returns the sessions there are, for use without the lock: a
+// session's own lock is never taken under it.
+func (s *Server) allSessions() []*serverSession {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	all := make([]*serverSession, 0, len(s.sessions))
+	for _, c := range s.sessions {
+		all = append(all, c)
+	}
+	return all
+}
+
+// endSessions ends what is left of them.
+func (s *Server) endSessions() {
+	for _, c := range s.stopSessions() {
+		c.sayGoodbye(goingAway)
+		s.tasks.Go(func() { c.link.Finish(farewellLimit) }) // ends within farewellLimit
+	}
+}
+
+// Stats returns the server's state and counters.
+func (s *Server) Stats() ServerStats {
+	st := ServerStats{
+		Streams: s.count.streams.Load(), Open: s.active.count(),
+		Timeouts: s.count.timeouts.Load(), Overflow: s.count.overflowed.Load(), NoAck: s.count.noAck.Load(),
+		Asked: s.count.asked.Load(), Replays: s.count.replays.Load(),
+		FromUsers: s.count.sent.Load(), ToUsers: s.count.received.Load(),
+		Door: s.door.Stats(),
+	}
+	sessions := s.allSessions()
+	st.Sessions = len(sessions)
+	for _, c := range sessions {
+		st.Services = append(st.Services, c.status()...)
+		st.Pools = append(st.Pools, c.pool.Stats())
+	}
+	return st
+}

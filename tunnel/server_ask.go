@@ -1,0 +1,145 @@
+package tunnel
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/tunnelpool/pool/internal/handoff"
+	"github.com/tunnelpool/pool/internal/wire"
+)
+
+// asker returns what relay calls to learn what became of a stream. The
+// question goes out on this session, and when that ends before the answer, on
+// the next of the same client instance, which remembers.
+func (c *serverSession) asker(number uint32, patience time.Time) func(context.Context) (handoff.Answer, bool) {
+	return func(ctx context.Context) (handoff.Answer, bool) {
+		ctx, cancel := context.WithDeadline(ctx, patience.Add(maxAckWait))
+		defer cancel()
+		for at := c; at != nil; at, _ = c.server.successor(ctx, at, "") {
+			if at.who.Instance != c.who.Instance {
+				return 0, false // started anew: it remembers nothing
+			}
+			// An ACK is late only while the control channel brings something: a
+			// client that is busy or stopped is late with everything.
+			if !at.link.Sign(ctx) {
+				continue
+			}
+			if a, ok := at.ask(ctx, number); ok {
+				return a, true
+			}
+			if ctx.Err() != nil {
+				return 0, false
+			}
+		}
+		return 0, false
+	}
+}
+
+// ask sends cancel on this session and waits for the answer. False: the session
+// or ctx ended first.
+func (c *serverSession) ask(ctx context.Context, number uint32) (handoff.Answer, bool) {
+	answer := make(chan handoff.Answer, 1)
+	c.mu.Lock()
+	if c.asked == nil {
+		c.asked = make(map[uint32]chan<- handoff.Answer)
+	}
+	c.asked[number] = answer
+	c.mu.Unlock()
+	defer func() {
+		c.mu.Lock()
+		delete(c.asked, number)
+		c.mu.Unlock()
+	}()
+	c.server.count.asked.Add(1)
+	c.link.Send(wire.Cancel{Stream: number})
+	select {
+	case a := <-answer:
+		return a, true
+	case <-c.link.Done():
+	case <-ctx.Done():
+	}
+	return 0, false
+}
+
+// canceled takes the client's answer to whoever waits for it. One that nobody
+// waits for is late; one that nobody asked for is a breach.
+func (c *serverSession) canceled(m wire.Canceled) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if m.Stream > c.lastStream {
+		return fmt.Errorf("the client answers for stream %d, which was never opened", m.Stream)
+	}
+	if answer := c.asked[m.Stream]; answer != nil {
+		delete(c.asked, m.Stream)
+		answer <- handoff.Answer(m.Outcome)
+	}
+	return nil
+}
+
+// ended reports that the control connection is gone.
+func (c *serverSession) ended() bool {
+	select {
+	case <-c.link.Done():
+		return true
+	default:
+		return false
+	}
+}
+
+// lost reports that the control connection is gone, or that the client has
+// replaced it.
+func (c *serverSession) lost() bool {
+	s := c.server
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.sessions[c.id] != c || c.ended()
+}
+
+// successor waits for the session that a client came back with after old, and
+// if service is not empty until that is up there. Nil: ctx ended first.
+func (s *Server) successor(ctx context.Context, old *serverSession, service string) (*serverSession, *published) {
+	for {
+		s.mu.Lock()
+		changed := s.changed
+		var next *serverSession
+		for _, c := range s.sessions {
+			if c != old && c.who.Identity == old.who.Identity && c.key.ID() == old.key.ID() {
+				next = c
+			}
+		}
+		s.mu.Unlock()
+		if next != nil && !next.ended() {
+			if service == "" {
+				return next, nil
+			}
+			if p := next.serviceNamed(service); p != nil {
+				return next, p
+			}
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return nil, nil
+		}
+	}
+}
+
+// announce wakes those who wait for a session or a service.
+func (s *Server) announce() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	close(s.changed)
+	s.changed = make(chan struct{})
+}
+
+func (c *serverSession) serviceNamed(name string) *published {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, p := range c.services {
+		if p.name == name {
+			return p
+		}
+	}
+	return nil
+}

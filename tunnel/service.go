@@ -1,0 +1,76 @@
+package tunnel
+
+import (
+	"net"
+	"strconv"
+	"unicode/utf8"
+)
+
+// Service is one thing a client publishes: a port on the server's public host
+// and the target behind the client that its users reach.
+type Service struct {
+	// Name is what the service is called in logs and on the status page, 1 to 64
+	// printable characters without '='. Default: the port as text, or Target
+	// when Port is 0.
+	Name string
+
+	// Bind is the address on the server that the port is opened on, an IP
+	// address without brackets. Default: the server's own choice.
+	Bind string
+
+	// Port is the public TCP port. 0 lets the server choose one and report it.
+	Port uint16
+
+	// Target is the host:port that the client dials for every user, as
+	// net.Dial takes it.
+	Target string
+}
+
+// checkServices refuses what cannot be published, and fills names in.
+func checkServices(services []Service) error {
+	if len(services) == 0 {
+		return badField("Services", "empty; there is nothing to publish")
+	}
+	if len(services) > maxServices {
+		return badField("Services", "%d of them; %d is the limit", len(services), maxServices)
+	}
+	names := make(map[string]bool)
+	for i := range services {
+		s := &services[i]
+		host, port, err := net.SplitHostPort(s.Target)
+		switch {
+		case s.Target == "":
+			return badField("Services", "number %d has no target", i+1)
+		case err != nil || port == "":
+			return badField("Services", "the target %q of number %d is not HOST:PORT", s.Target, i+1)
+		case len(host) > 253:
+			return badField("Services", "the target of number %d has a host name of %d bytes", i+1, len(host))
+		case s.Bind != "" && net.ParseIP(s.Bind) == nil:
+			return badField("Services", "the bind address %q of number %d is not an IP address", s.Bind, i+1)
+		case s.Name != "" && !nameAllowed(s.Name):
+			return badField("Services", "the name %q of number %d: want 1 to %d printable characters without '='", s.Name, i+1, maxServiceName)
+		}
+		if s.Name == "" {
+			s.Name = s.Target
+			if s.Port != 0 {
+				s.Name = strconv.Itoa(int(s.Port))
+			}
+		}
+		if names[s.Name] {
+			return badField("Services", "%q is there twice; give each service a name of its own", s.Name)
+		}
+		names[s.Name] = true
+	}
+	return nil
+}
+
+const maxServiceName = 64 // characters
+
+func nameAllowed(name string) bool {
+	for _, r := range name {
+		if r == '=' || r == utf8.RuneError || !strconv.IsPrint(r) {
+			return false
+		}
+	}
+	return utf8.RuneCountInString(name) <= maxServiceName
+}
