@@ -1,0 +1,21 @@
+// Command tunnel-client is the end of a tunnel next to the services. See
+// --help.
+package main
+
+import (
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/tunnelpool/pool/internal/cli"
+)
+
+func main() {
+	os.Exit(cli.Main(command(), os.Args[1:], os.Stdout, os.Stderr))
+}
+
+func command() *cobra.Command {
+	root := publishCommand()
+	cli.Configure(root)
+	return root
+}

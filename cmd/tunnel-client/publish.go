@@ -1,0 +1,199 @@
+package main
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	pool "github.com/tunnelpool/pool"
+	"github.com/tunnelpool/pool/internal/cli"
+	"github.com/tunnelpool/pool/internal/config"
+	"github.com/tunnelpool/pool/tunnel"
+)
+
+type publishFlags struct {
+	server, name                     string
+	reverse                          []string
+	tlsMode, tlsCA, tlsName          string
+	keyFile, stateDir                string
+	poolMin, poolMax                 int
+	poolMinInterval, poolMaxInterval time.Duration
+	keepAlive, heartbeat, drain      time.Duration
+	logLevel                         string
+}
+
+func publishCommand() *cobra.Command {
+	var f publishFlags
+	c := &cobra.Command{
+		Use:   "tunnel-client --server HOST[:PORT] -R PORT:[HOST:]PORT …",
+		Short: "Publish services of this network on a tunnel-server",
+		Long: `tunnel-client publishes services that it can reach on a tunnel-server's public
+ports. It only dials out, so it works behind NAT; it keeps connections ready, so
+that a user is served at once; and it reconnects for ever.
+
+  -R [NAME=][BIND:]PORT:[HOST:]HOSTPORT
+
+PORT is public, on the server (0: the server chooses); HOST:HOSTPORT is the
+target here, HOST by default localhost. IPv6 addresses stand in brackets.`,
+		Example: `  TUNNEL_KEY=… tunnel-client --server example.com -R 8080:3000
+  tunnel-client --server example.com --key-file key -R web=8080:3000 -R ssh=2222:22
+  tunnel-client --server example.com --key-file key -R 8080:192.168.1.20:80
+  tunnel-client --server example.com --tls 2 --key-file key -R 8080:3000`,
+		RunE: func(c *cobra.Command, _ []string) error { return publish(c, f) },
+	}
+	fl := c.Flags()
+	fl.StringVar(&f.server, "server", "", "the tunnel-server, HOST or HOST:PORT (default port "+tunnel.DefaultPort+")")
+	fl.StringArrayVarP(&f.reverse, "reverse", "R", nil, "service to publish, as [NAME=][BIND:]PORT:[HOST:]HOSTPORT; repeatable")
+	fl.StringVar(&f.name, "name", "", "this client's name in the server's log (default: the host's name)")
+	fl.StringVar(&f.tlsMode, "tls", string(pool.TLSSelfSigned), "TLS mode, as the server's: 0 plain, 1 self-signed, 2 verified certificate")
+	fl.StringVar(&f.tlsCA, "tls-ca", "", "roots to verify the server's certificate with, PEM file (mode 2; default: the system's)")
+	fl.StringVar(&f.tlsName, "tls-name", "", "name to verify in the certificate (mode 2; default: the host of --server)")
+	fl.StringVar(&f.keyFile, "key-file", "", "file with the tunnel's key (default: $TUNNEL_KEY, then 'key' in the state directory)")
+	fl.StringVar(&f.stateDir, "state-dir", "", "state directory (default: $STATE_DIRECTORY, /var/lib/tunnelpool for root, else the user's XDG state)")
+	fl.IntVar(&f.poolMin, "pool-min", tunnel.DefaultPoolMin, "connections kept ready at least")
+	fl.IntVar(&f.poolMax, "pool-max", tunnel.DefaultClientPoolMax, "connections kept ready at most")
+	fl.DurationVar(&f.poolMinInterval, "pool-min-interval", tunnel.DefaultPoolMinInterval, "shortest time between maintenance passes of the pool")
+	fl.DurationVar(&f.poolMaxInterval, "pool-max-interval", tunnel.DefaultPoolMaxInterval, "longest time between maintenance passes of the pool")
+	fl.DurationVar(&f.keepAlive, "keepalive", tunnel.DefaultKeepAlive, "idle time before TCP keep-alive probes")
+	fl.DurationVar(&f.heartbeat, "heartbeat", tunnel.DefaultHeartbeat, "time between signs of life; a server silent for three is gone")
+	fl.DurationVar(&f.drain, "drain", tunnel.DefaultDrain, "how long streams may finish when the client is stopped")
+	fl.StringVar(&f.logLevel, "log-level", "info", cli.Levels)
+	return c
+}
+
+func publish(c *cobra.Command, f publishFlags) error {
+	log, err := cli.Logger(f.logLevel)
+	if err != nil {
+		return err
+	}
+	cfg, err := f.clientConfig()
+	if err != nil {
+		return cli.Usage(err)
+	}
+	if err := cfg.Check(); err != nil {
+		return cli.ConfigError(err, flagOf)
+	}
+	cfg.Logger = log
+	dir, err := config.StateDir(f.stateDir)
+	if err != nil {
+		return cli.Usage(err)
+	}
+	key, err := config.ClientKey(f.keyFile, dir)
+	if err != nil {
+		return cli.Usage(err)
+	}
+	cfg.Key = key.Key
+	if cfg.Identity, err = config.Identity(dir); err != nil {
+		return cli.Usage(err)
+	}
+	client, err := tunnel.NewClient(cfg)
+	if err != nil {
+		return cli.ConfigError(err, flagOf)
+	}
+	if key.Loose {
+		log.Warn("Others on this machine can read the key: chmod 600 %s", key.Path)
+	}
+	log.Info("tunnel-client %s, server %s, TLS mode %s, key %v", cli.Version(), f.server, f.tlsMode, key.Key.ID())
+	return client.Run(c.Context())
+}
+
+// flagOf names the flag that sets a field of the configuration.
+var flagOf = map[string]string{
+	"Server": "--server", "Services": "-R", "Name": "--name", "Key": "--key-file", "Heartbeat": "--heartbeat",
+}
+
+// clientConfig turns flags into a configuration, or says which flag is wrong.
+func (f *publishFlags) clientConfig() (tunnel.ClientConfig, error) {
+	var cfg tunnel.ClientConfig
+	if f.server == "" {
+		return cfg, fmt.Errorf("--server is missing: give the tunnel-server's HOST or HOST:PORT")
+	}
+	services, err := f.services()
+	if err != nil {
+		return cfg, err
+	}
+	mode, err := pool.ParseTLSMode(f.tlsMode)
+	if err != nil {
+		return cfg, fmt.Errorf("--tls: %w", err)
+	}
+	tlsConfig, err := f.roots(mode)
+	if err != nil {
+		return cfg, err
+	}
+	if err := f.checkNumbers(); err != nil {
+		return cfg, err
+	}
+	if f.drain == 0 {
+		f.drain = -1 // the package's word for none
+	}
+	return tunnel.ClientConfig{
+		Server: f.server, Services: services, Name: f.name,
+		TLS: mode, TLSConfig: tlsConfig, ServerName: f.tlsName,
+		PoolMin: f.poolMin, PoolMax: f.poolMax,
+		PoolMinInterval: f.poolMinInterval, PoolMaxInterval: f.poolMaxInterval,
+		KeepAlive: f.keepAlive, Heartbeat: f.heartbeat, Drain: f.drain,
+	}, nil
+}
+
+// services reads every -R. Two on one public port cannot both come up.
+func (f *publishFlags) services() ([]tunnel.Service, error) {
+	if len(f.reverse) == 0 {
+		return nil, fmt.Errorf("nothing to publish: give at least one -R, as in -R 8080:3000")
+	}
+	var services []tunnel.Service
+	for _, r := range f.reverse {
+		s, err := config.ParseReverse(r)
+		if err != nil {
+			return nil, err
+		}
+		for _, other := range services {
+			if s.Port != 0 && s.Port == other.Port && (s.Bind == other.Bind || s.Bind == "" || other.Bind == "") {
+				return nil, fmt.Errorf("-R %q: public port %d is given twice", r, s.Port)
+			}
+		}
+		services = append(services, s)
+	}
+	return services, nil
+}
+
+func (f *publishFlags) checkNumbers() error {
+	switch {
+	case f.poolMin <= 0:
+		return fmt.Errorf("--pool-min %d: want at least 1", f.poolMin)
+	case f.poolMax < f.poolMin:
+		return fmt.Errorf("--pool-max %d is below --pool-min %d", f.poolMax, f.poolMin)
+	case f.poolMinInterval <= 0:
+		return fmt.Errorf("--pool-min-interval %v: want more than 0", f.poolMinInterval)
+	case f.poolMaxInterval < f.poolMinInterval:
+		return fmt.Errorf("--pool-max-interval %v is below --pool-min-interval %v", f.poolMaxInterval, f.poolMinInterval)
+	case f.keepAlive <= 0:
+		return fmt.Errorf("--keepalive %v: want more than 0", f.keepAlive)
+	case f.heartbeat <= 0:
+		return fmt.Errorf("--heartbeat %v: want more than 0", f.heartbeat)
+	case f.drain < 0:
+		return fmt.Errorf("--drain %v: want 0 or more", f.drain)
+	}
+	return nil
+}
+
+func (f *publishFlags) roots(mode pool.TLSMode) (*tls.Config, error) {
+	if mode != pool.TLSVerified && (f.tlsCA != "" || f.tlsName != "") {
+		return nil, fmt.Errorf("--tls-ca and --tls-name are for --tls 2; with --tls %s nothing is verified", mode)
+	}
+	if f.tlsCA == "" {
+		return nil, nil
+	}
+	pem, err := os.ReadFile(f.tlsCA)
+	if err != nil {
+		return nil, fmt.Errorf("--tls-ca: %w", err)
+	}
+	roots := x509.NewCertPool()
+	if !roots.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("--tls-ca %s holds no PEM certificate", f.tlsCA)
+	}
+	return &tls.Config{RootCAs: roots}, nil
+}

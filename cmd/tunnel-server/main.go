@@ -1,0 +1,21 @@
+// Command tunnel-server is the public end of a tunnel. See --help.
+package main
+
+import (
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/tunnelpool/pool/internal/cli"
+)
+
+func main() {
+	os.Exit(cli.Main(command(), os.Args[1:], os.Stdout, os.Stderr))
+}
+
+func command() *cobra.Command {
+	root := serveCommand()
+	root.AddCommand(keyCommand(), demoCommand())
+	cli.Configure(root)
+	return root
+}

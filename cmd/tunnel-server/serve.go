@@ -1,0 +1,211 @@
+package main
+
+import (
+	"crypto/tls"
+	"fmt"
+	"io"
+	"net"
+	"strconv"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	pool "github.com/tunnelpool/pool"
+	"github.com/tunnelpool/pool/internal/access"
+	"github.com/tunnelpool/pool/internal/cli"
+	"github.com/tunnelpool/pool/internal/config"
+	"github.com/tunnelpool/pool/tunnel"
+)
+
+type serveFlags struct {
+	listen, bind, allowPorts string
+	tlsMode, tlsCert, tlsKey string
+	keyFile, stateDir        string
+	poolMax                  int
+	heartbeat, wait, drain   time.Duration
+	logLevel                 string
+}
+
+func serveCommand() *cobra.Command {
+	var f serveFlags
+	c := &cobra.Command{
+		Use:   "tunnel-server",
+		Short: "Publish services that live behind NAT",
+		Long: `tunnel-server is the public end of a tunnel. It takes pre-dialed, encrypted and
+authenticated connections from tunnel-clients on one port, and hands them to the
+users of the services that those clients publish.
+
+The first start makes a key and prints the command for the client.`,
+		Example: `  tunnel-server                                     # everything by default
+  tunnel-server --allow-ports 8000-8099             # which ports clients may publish
+  tunnel-server --tls 2 --tls-cert fullchain.pem --tls-key privkey.pem
+  tunnel-server key show                            # the key, for another client
+  tunnel-server demo                                # see it work on this machine`,
+		RunE: func(c *cobra.Command, _ []string) error { return serve(c, f) },
+	}
+	fl := c.Flags()
+	fl.StringVar(&f.listen, "listen", tunnel.DefaultListen, "address of the tunnel's own port")
+	fl.StringVar(&f.bind, "bind", "", "address that public ports bind to (default all; when set, clients cannot choose another)")
+	fl.StringVar(&f.allowPorts, "allow-ports", tunnel.DefaultAllowPorts, "public ports that clients may publish, as in 8080,9000-9999")
+	fl.StringVar(&f.tlsMode, "tls", string(pool.TLSSelfSigned), "TLS mode: 0 plain, 1 self-signed, 2 verified certificate")
+	fl.StringVar(&f.tlsCert, "tls-cert", "", "certificate chain, PEM file (mode 2)")
+	fl.StringVar(&f.tlsKey, "tls-key", "", "private key of the certificate, PEM file (mode 2)")
+	fl.StringVar(&f.keyFile, "key-file", "", "file with the tunnel's key (default: $TUNNEL_KEY, then 'key' in the state directory)")
+	fl.StringVar(&f.stateDir, "state-dir", "", "state directory (default: $STATE_DIRECTORY, /var/lib/tunnelpool for root, else the user's XDG state)")
+	fl.IntVar(&f.poolMax, "pool-max", tunnel.DefaultPoolMax, "most idle connections per client")
+	fl.DurationVar(&f.heartbeat, "heartbeat", tunnel.DefaultHeartbeat, "time between signs of life; a client silent for three is gone")
+	fl.DurationVar(&f.wait, "wait", tunnel.DefaultWait, "how long a user waits for a connection at most")
+	fl.DurationVar(&f.drain, "drain", tunnel.DefaultDrain, "how long streams may finish when the server is stopped")
+	fl.StringVar(&f.logLevel, "log-level", "info", cli.Levels)
+	return c
+}
+
+func serve(c *cobra.Command, f serveFlags) error {
+	log, err := cli.Logger(f.logLevel)
+	if err != nil {
+		return err
+	}
+	cfg, err := f.serverConfig()
+	if err != nil {
+		return err
+	}
+	if err := cfg.Check(); err != nil {
+		return cli.ConfigError(err, flagOf)
+	}
+	cfg.Logger = log
+	// The key comes last: one made by a start that then fails would never be
+	// shown.
+	if cfg.Listener, err = net.Listen("tcp", cfg.Listen); err != nil {
+		return listenError(err)
+	}
+	key, err := serverKey(f.keyFile, f.stateDir)
+	if err != nil {
+		cfg.Listener.Close()
+		return err
+	}
+	cfg.Keys = []pool.Key{key.Key}
+	server, err := tunnel.NewServer(cfg)
+	if err != nil {
+		cfg.Listener.Close()
+		return cli.ConfigError(err, flagOf)
+	}
+	greet(c.OutOrStdout(), log, server, key, f)
+	return server.Run(c.Context())
+}
+
+// serverConfig turns flags into a configuration, or says which flag is wrong.
+func (f *serveFlags) serverConfig() (tunnel.ServerConfig, error) {
+	mode, err := pool.ParseTLSMode(f.tlsMode)
+	if err != nil {
+		return tunnel.ServerConfig{}, cli.Usagef("--tls: %w", err)
+	}
+	tlsConfig, err := f.certificate(mode)
+	if err != nil {
+		return tunnel.ServerConfig{}, cli.Usage(err)
+	}
+	for _, check := range []struct {
+		bad  bool
+		what string
+	}{
+		{f.poolMax <= 0, fmt.Sprintf("--pool-max %d: want at least 1", f.poolMax)},
+		{f.wait <= 0, fmt.Sprintf("--wait %v: want more than 0", f.wait)},
+		{f.drain < 0, fmt.Sprintf("--drain %v: want 0 or more", f.drain)},
+		{f.heartbeat <= 0, fmt.Sprintf("--heartbeat %v: want more than 0", f.heartbeat)},
+	} {
+		if check.bad {
+			return tunnel.ServerConfig{}, cli.Usagef("%s", check.what)
+		}
+	}
+	if f.drain == 0 {
+		f.drain = -1 // the package's word for none
+	}
+	return tunnel.ServerConfig{
+		Listen: f.listen, Bind: f.bind, AllowPorts: f.allowPorts,
+		TLS: mode, TLSConfig: tlsConfig, PoolMax: f.poolMax,
+		Heartbeat: f.heartbeat, Wait: f.wait, Drain: f.drain,
+	}, nil
+}
+
+func (f *serveFlags) certificate(mode pool.TLSMode) (*tls.Config, error) {
+	switch {
+	case (f.tlsCert == "") != (f.tlsKey == ""):
+		return nil, fmt.Errorf("--tls-cert and --tls-key go together")
+	case f.tlsCert == "" && mode == pool.TLSVerified:
+		return nil, fmt.Errorf("--tls 2 needs --tls-cert and --tls-key")
+	case f.tlsCert == "":
+		return nil, nil
+	case mode != pool.TLSVerified:
+		return nil, fmt.Errorf("--tls-cert is for --tls 2; with --tls %s nobody would verify it", mode)
+	}
+	cert, err := tls.LoadX509KeyPair(f.tlsCert, f.tlsKey)
+	if err != nil {
+		return nil, fmt.Errorf("--tls-cert %s, --tls-key %s: %w", f.tlsCert, f.tlsKey, err)
+	}
+	return &tls.Config{Certificates: []tls.Certificate{cert}}, nil
+}
+
+// serverKey loads the key, or makes one in the state directory.
+func serverKey(keyFile, stateDir string) (config.KeySource, error) {
+	dir, err := config.StateDir(stateDir)
+	if err != nil {
+		return config.KeySource{}, cli.Usage(err)
+	}
+	key, err := config.ServerKey(keyFile, dir)
+	return key, cli.Usage(err)
+}
+
+// greet says what is there: after the first start, on a terminal, the command
+// for the client; otherwise only where the key is.
+func greet(out io.Writer, log pool.Logger, server *tunnel.Server, key config.KeySource, f serveFlags) {
+	_, port, _ := net.SplitHostPort(server.Addr().String())
+	if key.Loose {
+		log.Warn("Others on this machine can read the key: chmod 600 %s", key.Path)
+	}
+	if key.Created && cli.IsTerminal(out) {
+		at := "HOST"
+		if port != tunnel.DefaultPort {
+			at += ":" + port
+		}
+		tlsFlag := ""
+		if f.tlsMode != string(pool.TLSSelfSigned) {
+			tlsFlag = " --tls " + f.tlsMode
+		}
+		fmt.Fprintf(out, `A key was made and kept in %s.
+
+On the machine behind NAT, with HOST this machine's public name or address, run
+
+  TUNNEL_KEY=%s tunnel-client --server %s%s -R %[5]d:3000
+
+and its port 3000 is published as HOST:%[5]d. The firewall here must let in
+TCP %[6]s (the tunnel) and %[5]d (the service).
+
+`, key.Path, key.Key.Text(), at, tlsFlag, examplePort(f.allowPorts, port), port)
+	}
+	from := "TUNNEL_KEY"
+	if key.Path != "" {
+		from = key.Path
+	}
+	log.Info("tunnel-server %s listens on %s, TLS mode %s, key %v from %s", cli.Version(), server.Addr(), f.tlsMode, key.Key.ID(), from)
+	if f.tlsMode == string(pool.TLSPlain) {
+		log.Warn("TLS is off: what passes between the two ends can be read and changed on the way")
+	}
+}
+
+// examplePort is the public port of the command to paste: 8080, or the lowest
+// that clients may publish.
+func examplePort(allowPorts, own string) int {
+	ports, err := access.ParsePorts(allowPorts)
+	if n, err := strconv.ParseUint(own, 10, 16); err == nil {
+		ports = ports.Without(uint16(n))
+	}
+	if err == nil && !ports.Allows(preferredPort) {
+		for port := 1; port <= 65535; port++ {
+			if ports.Allows(uint16(port)) {
+				return port
+			}
+		}
+	}
+	return preferredPort
+}
+
+const preferredPort = 8080
