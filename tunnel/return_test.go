@@ -200,6 +200,8 @@ func TestClientStartedAnew(t *testing.T) {
 	runClient(t, cfg).up(t)
 	_, err := io.ReadAll(spoke)
 	require.ErrorIs(t, err, syscall.ECONNRESET)
+	// Until it is offered again, what it says would count as said before.
+	eventually(t, func() bool { return h.Stats().Replays == 1 }, h.log.text)
 	answer, err := ask(silent, "later")
 	require.NoError(t, err)
 	require.Equal(t, "got later", answer)
