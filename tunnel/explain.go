@@ -84,6 +84,8 @@ func remedy(code wire.DenyCode) string {
 		return " (choose another port, or 0 for any; trying again until it is free)"
 	case wire.BindNotAllowed:
 		return " (leave the bind address out, or use one of the server's)"
+	case wire.IdentityInUse:
+		return " (two clients on one machine need a --state-dir each, and a copied state directory must lose its file 'identity'; trying again until the other is gone)"
 	case wire.Unsupported, wire.BadRequest:
 		return " (do both ends run the same version?)"
 	}

@@ -49,6 +49,15 @@ type ServerConfig struct {
 	// Wait is how long a user waits for a connection at most, default 10 s.
 	Wait time.Duration
 
+	// Linger is how long the public ports of a client stay open after its
+	// connection was lost. Their users are held meanwhile, each up to Wait. A
+	// client that stops in order says so, and its ports close at once. Default
+	// 60 s; negative: not at all.
+	Linger time.Duration
+
+	// MaxSessions bounds the clients connected at the same time, default 4,096.
+	MaxSessions int
+
 	// Drain is how long streams may finish when Run's context ends, default
 	// 30 s; negative: not at all.
 	Drain time.Duration
@@ -64,14 +73,16 @@ type ServerConfig struct {
 
 // Defaults of both ends, which the commands show in their help.
 const (
-	DefaultListen     = ":10101"
-	DefaultPort       = "10101"
-	DefaultAllowPorts = "1024-65535"
-	DefaultPoolMax    = 1024
-	DefaultHeartbeat  = 5 * time.Second
-	DefaultWait       = 10 * time.Second
-	DefaultDrain      = 30 * time.Second
-	DefaultKeepAlive  = 30 * time.Second
+	DefaultListen      = ":10101"
+	DefaultPort        = "10101"
+	DefaultAllowPorts  = "1024-65535"
+	DefaultPoolMax     = 1024
+	DefaultMaxSessions = 4096
+	DefaultHeartbeat   = 5 * time.Second
+	DefaultWait        = 10 * time.Second
+	DefaultLinger      = time.Minute
+	DefaultDrain       = 30 * time.Second
+	DefaultKeepAlive   = 30 * time.Second
 )
 
 // Server is the public end of tunnels: many clients, each with many services.
@@ -87,12 +98,12 @@ type Server struct {
 	tasks   sync.WaitGroup // sessions and their users
 	active  tally          // users being served
 
-	mu       sync.Mutex // guards what follows
-	sessions map[[wire.SessionSize]byte]*serverSession
-	numbers  map[member]lastNumber // of clients without a session
-	changed  chan struct{}         // closed and replaced when a session or a service comes
-	running  bool
-	draining bool
+	mu         sync.Mutex // guards what follows
+	sessions   map[[wire.SessionSize]byte]*serverSession
+	late       map[[wire.SessionSize]byte]lateSession // ended a moment ago
+	publishers map[member]*publisher                  // clients, those away included
+	running    bool
+	draining   bool
 
 	count serverCounters
 }
@@ -106,7 +117,7 @@ type serverCounters struct {
 // ServerStats are a server's state and its counters since it was made.
 type ServerStats struct {
 	Sessions  int              // clients connected
-	Services  []ServiceStatus  // services that are up, by client
+	Services  []ServiceStatus  // services with an open port, by client
 	Streams   uint64           // streams opened, those of users offered again included
 	Open      int              // users being served
 	Timeouts  uint64           // users that waited in vain for a connection
@@ -131,8 +142,9 @@ func NewServer(cfg ServerConfig) (*Server, error) {
 	if err != nil {
 		return nil, err // fill saw to it
 	}
-	s := &Server{cfg: cfg, ports: ports, log: cfg.Logger, sessions: make(map[[wire.SessionSize]byte]*serverSession),
-		numbers: make(map[member]lastNumber), changed: make(chan struct{})}
+	s := &Server{cfg: cfg, ports: ports, log: cfg.Logger, publishers: make(map[member]*publisher),
+		sessions: make(map[[wire.SessionSize]byte]*serverSession),
+		late:     make(map[[wire.SessionSize]byte]lateSession)}
 	s.door, err = pool.NewAcceptor(pool.AcceptConfig{
 		TLS: cfg.TLS, TLSConfig: cfg.TLSConfig, Keys: s.keyOf,
 		KeepAlive: cfg.KeepAlive, HandshakeTimeout: cfg.HandshakeTimeout, Logger: cfg.Logger,
@@ -182,6 +194,8 @@ func (cfg *ServerConfig) fill() error {
 	setDefault(&cfg.PoolMax, DefaultPoolMax)
 	setDefault(&cfg.Heartbeat, DefaultHeartbeat)
 	setDefault(&cfg.Wait, DefaultWait)
+	setDefault(&cfg.Linger, DefaultLinger)
+	setDefault(&cfg.MaxSessions, DefaultMaxSessions)
 	setDefault(&cfg.Drain, DefaultDrain)
 	setDefault(&cfg.KeepAlive, DefaultKeepAlive)
 	if err := checkHeartbeat(cfg.Heartbeat); err != nil {
@@ -189,6 +203,9 @@ func (cfg *ServerConfig) fill() error {
 	}
 	if cfg.Wait < 0 {
 		return badField("Wait", "%v is negative", cfg.Wait)
+	}
+	if cfg.MaxSessions < 0 {
+		return badField("MaxSessions", "%d is negative", cfg.MaxSessions)
 	}
 	if cfg.Logger == nil {
 		cfg.Logger = silentLogger{}
@@ -230,8 +247,10 @@ func (s *Server) Close() error {
 
 // drain tells the clients and lets streams finish within the limit.
 func (s *Server) drain() {
-	for _, c := range s.stopSessions() {
-		c.stopAccepting()
+	sessions := s.stopSessions()
+	s.withdrawAll()
+	for _, c := range sessions {
+		c.stop()
 		c.sayGoodbye(goingAway)
 	}
 	open := s.active.count()
@@ -256,8 +275,7 @@ func (s *Server) stopSessions() []*serverSession {
 	return s.allSessions()
 }
 
-// allSessions returns the sessions there are, for use without the lock: a
-// session's own lock is never taken under it.
+// allSessions returns the sessions there are, for use without the lock.
 func (s *Server) allSessions() []*serverSession {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -287,8 +305,8 @@ func (s *Server) Stats() ServerStats {
 	}
 	sessions := s.allSessions()
 	st.Sessions = len(sessions)
+	st.Services = s.servicesNow()
 	for _, c := range sessions {
-		st.Services = append(st.Services, c.status()...)
 		st.Pools = append(st.Pools, c.pool.Stats())
 	}
 	return st

@@ -12,12 +12,12 @@ import (
 // asker returns what relay calls to learn what became of a stream. The
 // question goes out on this session, and when that ends before the answer, on
 // the next of the same client instance, which remembers.
-func (c *serverSession) asker(number uint32, patience time.Time) func(context.Context) (handoff.Answer, bool) {
+func (c *serverSession) asker(sv *published, number uint32, patience time.Time) func(context.Context) (handoff.Answer, bool) {
 	return func(ctx context.Context) (handoff.Answer, bool) {
 		ctx, cancel := context.WithDeadline(ctx, patience.Add(maxAckWait))
 		defer cancel()
-		for at := c; at != nil; at, _ = c.server.successor(ctx, at, "") {
-			if at.who.Instance != c.who.Instance {
+		for at := c; at != nil; at = at.successor(ctx, sv) {
+			if at.numbers != c.numbers {
 				return 0, false // started anew: it remembers nothing
 			}
 			// An ACK is late only while the control channel brings something: a
@@ -67,7 +67,7 @@ func (c *serverSession) ask(ctx context.Context, number uint32) (handoff.Answer,
 func (c *serverSession) canceled(m wire.Canceled) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if m.Stream > c.lastStream {
+	if m.Stream > c.numbers.latest() {
 		return fmt.Errorf("the client answers for stream %d, which was never opened", m.Stream)
 	}
 	if answer := c.asked[m.Stream]; answer != nil {
@@ -77,69 +77,24 @@ func (c *serverSession) canceled(m wire.Canceled) error {
 	return nil
 }
 
-// ended reports that the control connection is gone.
-func (c *serverSession) ended() bool {
-	select {
-	case <-c.link.Done():
-		return true
-	default:
-		return false
-	}
-}
-
-// lost reports that the control connection is gone, or that the client has
-// replaced it.
-func (c *serverSession) lost() bool {
-	s := c.server
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.sessions[c.id] != c || c.ended()
-}
-
-// successor waits for the session that a client came back with after old, and
-// if service is not empty until that is up there. Nil: ctx ended first.
-func (s *Server) successor(ctx context.Context, old *serverSession, service string) (*serverSession, *published) {
+// successor waits for the session that the client came back with after this
+// one. Nil: ctx ended first, or the service went to another client.
+func (c *serverSession) successor(ctx context.Context, sv *published) *serverSession {
+	s, p := c.server, c.publisher
 	for {
 		s.mu.Lock()
-		changed := s.changed
-		var next *serverSession
-		for _, c := range s.sessions {
-			if c != old && c.who.Identity == old.who.Identity && c.key.ID() == old.key.ID() {
-				next = c
-			}
-		}
+		next, changed, moved := p.session, p.changed, sv.owner != p
 		s.mu.Unlock()
-		if next != nil && !next.ended() {
-			if service == "" {
-				return next, nil
-			}
-			if p := next.serviceNamed(service); p != nil {
-				return next, p
-			}
+		if moved {
+			return nil
+		}
+		if next != nil && next != c && !next.over() {
+			return next
 		}
 		select {
 		case <-changed:
 		case <-ctx.Done():
-			return nil, nil
+			return nil
 		}
 	}
-}
-
-// announce wakes those who wait for a session or a service.
-func (s *Server) announce() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	close(s.changed)
-	s.changed = make(chan struct{})
-}
-
-func (c *serverSession) serviceNamed(name string) *published {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for _, p := range c.services {
-		if p.name == name {
-			return p
-		}
-	}
-	return nil
 }

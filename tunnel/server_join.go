@@ -3,6 +3,7 @@ package tunnel
 import (
 	"context"
 	"crypto/rand"
+	"fmt"
 	"net"
 	"time"
 
@@ -28,9 +29,7 @@ func (s *Server) keyOf(h pool.Hello) (pool.Key, bool) {
 			}
 		}
 	case wire.KindPool:
-		if c := s.sessionOf(h.Data); c != nil && c.key.ID() == h.KeyID {
-			return c.poolKey, true
-		}
+		return s.poolKeyOf(h)
 	}
 	return pool.Key{}, false
 }
@@ -78,41 +77,60 @@ func (s *Server) join(conn net.Conn, hello pool.Hello) {
 		s.deny(link, wire.Internal, "the server could not make a session; its log says more")
 		return
 	}
-	replaced, ok := s.enter(c)
-	if !ok {
-		c.endWaits()
-		c.pool.Close()
-		s.deny(link, wire.Shutdown, "the server is stopping")
+	if rival := s.rivalOf(c); rival != nil {
+		s.tasks.Go(func() { // ends within maxPing
+			if rival.alive() {
+				s.log.Warn("%s at %s denied: the client at %s has the same identity, and answers", c.name(), c.remote, rival.remote)
+				s.refuse(c, wire.IdentityInUse, fmt.Sprintf("another client with the same identity is connected from %s", rival.remote))
+				return
+			}
+			s.admit(c)
+		})
+		return
+	}
+	s.admit(c)
+}
+
+// rivalOf finds a session of the same identity that may be another program's:
+// one of another instance. Within an instance a client knows that it lost the
+// former session.
+func (s *Server) rivalOf(c *serverSession) *serverSession {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p := s.publishers[c.member()]
+	if p == nil || p.session == nil || p.session.who.Instance == c.who.Instance {
+		return nil
+	}
+	return p.session
+}
+
+// admit lets a session begin, in the place of a former one of the same client.
+func (s *Server) admit(c *serverSession) {
+	replaced, code, reason := s.enter(c)
+	if code != wire.OK {
+		s.refuse(c, code, reason)
 		return
 	}
 	if replaced != nil {
-		replaced.stopAccepting()
-		c.continueAfter(replaced)
+		replaced.stop()
 		replaced.sayGoodbye(wire.GoAway{Code: wire.Replaced, Text: "the same client joined again"})
 		s.tasks.Go(func() { replaced.link.Finish(farewellLimit) }) // ends within farewellLimit
 	}
 	go c.run() // ends with its control connection; Run waits for it
 }
 
-// continueAfter goes on with the numbers of a session of the same instance,
-// which may have opened streams that the client has not heard of. It opens no
-// more.
-func (c *serverSession) continueAfter(old *serverSession) {
-	if old.who.Instance != c.who.Instance {
-		return
-	}
-	old.mu.Lock()
-	last := old.lastStream
-	old.mu.Unlock()
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.lastStream = max(c.lastStream, last)
+// refuse ends a session that has not begun.
+func (s *Server) refuse(c *serverSession, code wire.DenyCode, reason string) {
+	c.endWaits()
+	c.pool.Close()
+	s.deny(c.link, code, reason)
 }
 
 // deny tells a client why it may not join, and ends its connection.
 func (s *Server) deny(link *session.Link, code wire.DenyCode, text string) {
-	s.tasks.Go(func() { // ends within farewellLimit
-		go link.Farewell(wire.Deny{Code: code, Text: text}, farewellLimit) // ends with the link
+	link.Send(wire.Deny{Code: code, Text: text}) // before Run: it is the first message
+	s.tasks.Go(func() {                          // ends within farewellLimit
+		go link.Finish(farewellLimit) // ends with the link
 		link.Run(s.streams, func(wire.Message) error { return nil })
 	})
 }
@@ -120,8 +138,8 @@ func (s *Server) deny(link *session.Link, code wire.DenyCode, text string) {
 func (s *Server) newSession(link *session.Link, conn net.Conn, keyID pool.KeyID, who wire.Join) (*serverSession, error) {
 	c := &serverSession{
 		server: s, link: link, who: who, remote: conn.RemoteAddr(),
-		services:  make(map[uint16]*published),
-		registers: rate.NewLimiter(registerRate, registerBurst),
+		registers:     rate.NewLimiter(registerRate, registerBurst),
+		registrations: make(chan wire.Register, registerBurst),
 	}
 	c.waits, c.endWaits = context.WithCancel(s.streams)
 	for _, k := range s.cfg.Keys {
@@ -132,7 +150,6 @@ func (s *Server) newSession(link *session.Link, conn net.Conn, keyID pool.KeyID,
 	rand.Read(c.id[:])
 	rand.Read(c.secret[:])
 	c.poolKey = c.key.Session(c.secret[:])
-	c.lastStream = who.LastStream
 	var err error
 	c.pool, err = pool.NewServer(pool.ServerConfig{
 		HandshakeTimeout: s.cfg.HandshakeTimeout,
@@ -146,19 +163,21 @@ func (s *Server) newSession(link *session.Link, conn net.Conn, keyID pool.KeyID,
 	return c, err
 }
 
-// enter makes a session known. It returns the one that it replaces: the same
-// identity with the same key, back before its loss was noticed.
-func (s *Server) enter(c *serverSession) (replaced *serverSession, ok bool) {
+// enter makes a session known. It returns the one that it replaces.
+func (s *Server) enter(c *serverSession) (replaced *serverSession, code wire.DenyCode, reason string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.draining || s.streams.Err() != nil {
-		return nil, false
+	p := s.publisherLocked(c.member())
+	switch {
+	case s.draining || s.streams.Err() != nil:
+		s.trimLocked(p)
+		return nil, wire.Shutdown, "the server is stopping"
+	case p.session == nil && len(s.sessions) >= s.cfg.MaxSessions:
+		s.trimLocked(p)
+		return nil, wire.TooMany, fmt.Sprintf("the server has %d clients, which is its limit", len(s.sessions))
 	}
-	for _, other := range s.sessions {
-		if other.who.Identity == c.who.Identity && other.key.ID() == c.key.ID() {
-			replaced = other
-			delete(s.sessions, other.id)
-		}
+	if replaced = p.session; replaced != nil {
+		s.forgetLocked(replaced)
 	}
 	// First of all: once the session is known, users of its predecessor may
 	// send cancels on it.
@@ -167,66 +186,9 @@ func (s *Server) enter(c *serverSession) (replaced *serverSession, ok bool) {
 		PoolMax: uint32(s.cfg.PoolMax), MaxServices: maxServices,
 	})
 	s.sessions[c.id] = c
-	if n, ok := s.numbers[c.member()]; ok {
-		if n.instance == c.who.Instance {
-			c.lastStream = max(c.lastStream, n.number)
-		}
-		delete(s.numbers, c.member())
-	}
-	close(s.changed)
-	s.changed = make(chan struct{})
+	p.returnedLocked(c)
 	s.tasks.Add(1)
-	return replaced, true
+	return replaced, wire.OK, ""
 }
-
-// member is one client, whatever its process: an identity with a key.
-type member struct {
-	key      pool.KeyID
-	identity [16]byte
-}
-
-// lastNumber is the highest stream number that an instance was given.
-type lastNumber struct {
-	instance [16]byte
-	number   uint32
-}
-
-// maxNumbers bounds the clients without a session whose numbers are known. The
-// client remembers them too; this covers those that it never heard of, for the
-// session that it comes back with.
-const maxNumbers = 4096
 
 func (c *serverSession) member() member { return member{c.key.ID(), c.who.Identity} }
-
-// leave forgets a session, but not its numbers.
-func (s *Server) leave(c *serverSession) {
-	c.mu.Lock()
-	last := c.lastStream
-	c.mu.Unlock()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.sessions[c.id] != c {
-		return // replaced
-	}
-	delete(s.sessions, c.id)
-	if last <= c.who.LastStream {
-		return // the client knows
-	}
-	if len(s.numbers) >= maxNumbers {
-		for other := range s.numbers {
-			delete(s.numbers, other)
-			break
-		}
-	}
-	s.numbers[c.member()] = lastNumber{c.who.Instance, last}
-}
-
-// holderBut names the client other than c that has a public port, or "".
-func (s *Server) holderBut(c *serverSession, port uint16) string {
-	for _, other := range s.allSessions() {
-		if other != c && other.hasPort(port) {
-			return other.name()
-		}
-	}
-	return ""
-}

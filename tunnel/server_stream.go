@@ -13,7 +13,8 @@ import (
 )
 
 const (
-	// maxWaiting bounds the users of one client that wait for a connection.
+	// maxWaiting bounds the users of one client that wait for a connection, or
+	// for the client.
 	maxWaiting = 4096
 
 	// The waiting time for ACK, from the control connection's round trip.
@@ -24,7 +25,7 @@ const (
 
 // visit is one user, from accept to the end of the stream.
 type visit struct {
-	session  *serverSession // whose connection the user is offered on
+	server   *Server
 	service  *published
 	user     net.Conn
 	patience time.Time // until when the user may wait to be taken
@@ -34,51 +35,118 @@ type visit struct {
 
 // serveUser takes one user through: a warm connection, a stream, and the
 // connection back. It owns user.
-func (c *serverSession) serveUser(p *published, user net.Conn) {
-	s := c.server
+func (s *Server) serveUser(sv *published, user net.Conn) {
 	s.active.add()
 	defer s.active.done()
-	v := &visit{session: c, service: p, user: user, patience: time.Now().Add(s.cfg.Wait)}
+	v := &visit{server: s, service: sv, user: user, patience: time.Now().Add(s.cfg.Wait)}
 	res := relay.Serve(s.streams, user, v.offer)
 	s.count.sent.Add(res.Sent)
 	s.count.received.Add(res.Received)
 	if v.dead > 0 {
-		s.log.Info("%s: service %q: user %s met %d dead connections; those as old were closed",
-			v.session.name(), p.name, user.RemoteAddr(), v.dead)
+		s.log.Info("%s: user %s met %d dead connections; those as old were closed", sv.label(), user.RemoteAddr(), v.dead)
 	}
 	switch {
 	case errors.Is(res.Err, relay.ErrNoAck):
 		s.count.noAck.Add(1)
-		s.log.Warn("%s: service %q: user %s lost: %v", v.session.name(), p.name, user.RemoteAddr(), res.Err)
+		s.log.Warn("%s: user %s lost: %v", sv.label(), user.RemoteAddr(), res.Err)
 	case res.Err != nil:
-		s.log.Debug("%s: service %q: the stream of user %s broke: %v", v.session.name(), p.name, user.RemoteAddr(), res.Err)
+		s.log.Debug("%s: the stream of user %s broke: %v", sv.label(), user.RemoteAddr(), res.Err)
 	}
 }
 
 // offer makes one attempt: a connection of the client's current session, and
-// a stream announced on it. A user who was offered before does not fall with
-// the session that its next connection was to come from.
+// a stream announced on it. While the client is away the user waits for it, and
+// a user does not fall with the session that its connection was to come from.
 func (v *visit) offer(ctx context.Context) (*relay.Offering, error) {
+	leave, err := v.queue()
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
+	ctx, cancel := context.WithDeadline(ctx, v.patience)
+	defer cancel()
 	for {
-		if v.session.lost() {
-			if err := v.follow(ctx); err != nil {
-				return nil, err
-			}
+		c, ref, err := v.session(ctx)
+		if err != nil {
+			return nil, v.waitedInVain(err)
 		}
-		c := v.session
-		o, err := v.offerOn(c)
-		if err == nil || v.attempts == 0 || !c.lost() {
-			return o, err
+		conn, err := c.connection(ctx)
+		if err == nil {
+			o, err := v.offerOn(c, ref, conn)
+			if !errors.Is(err, errEnding) {
+				return o, err
+			}
+			continue
+		}
+		if !c.over() || ctx.Err() != nil {
+			return nil, v.waitedInVain(err)
 		}
 	}
 }
 
-func (v *visit) offerOn(c *serverSession) (*relay.Offering, error) {
-	conn, err := c.connectionFor(v)
-	if err != nil {
-		return nil, err
+// queue counts the user among those who wait, up to a bound.
+func (v *visit) queue() (leave func(), err error) {
+	s := v.server
+	s.mu.Lock()
+	p := v.service.owner
+	s.mu.Unlock()
+	if p.waiting.Add(1) > maxWaiting {
+		p.waiting.Add(-1)
+		s.count.overflowed.Add(1)
+		return nil, fmt.Errorf("%d users wait already", maxWaiting)
 	}
-	id, number, ok := c.open(v.service, conn, v.user)
+	return func() { p.waiting.Add(-1) }, nil
+}
+
+// session is the one that the service is up in. While there is none, the user
+// is held.
+func (v *visit) session(ctx context.Context) (c *serverSession, ref uint16, err error) {
+	s, sv := v.server, v.service
+	for {
+		s.mu.Lock()
+		c, ref = sv.session, sv.ref
+		withdrawn, changed := sv.withdrawn, sv.owner.changed
+		s.mu.Unlock()
+		switch {
+		case withdrawn:
+			return nil, 0, errWithdrawn
+		case c != nil && !c.over():
+			return c, ref, nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return nil, 0, errAway
+		}
+	}
+}
+
+var (
+	errEnding    = errors.New("the client's session ended")
+	errAway      = errors.New("the client is away")
+	errWithdrawn = errors.New("the service is gone")
+)
+
+// waitedInVain counts and logs users whose patience ended.
+func (v *visit) waitedInVain(err error) error {
+	s := v.server
+	away := errors.Is(err, errAway)
+	if s.streams.Err() != nil || !away && !errors.Is(err, pool.ErrTimeout) {
+		return err
+	}
+	s.count.timeouts.Add(1)
+	hint := "can the client reach this server's port?"
+	if away {
+		hint = "the client is away"
+	}
+	s.log.Warn("%s: user %s waited %v for a connection and got none; %s",
+		v.service.label(), v.user.RemoteAddr(), s.cfg.Wait, hint)
+	return err
+}
+
+// offerOn announces a stream on a connection.
+func (v *visit) offerOn(c *serverSession, ref uint16, conn *pool.Conn) (*relay.Offering, error) {
+	id, number, ok := c.open(ref, conn, v.user)
 	if !ok {
 		conn.Close()
 		return nil, errEnding
@@ -91,7 +159,7 @@ func (v *visit) offerOn(c *serverSession) (*relay.Offering, error) {
 	v.attempts++
 	return &relay.Offering{
 		Conn: conn, Number: number, AckWait: wait,
-		Ask: c.asker(number, v.patience),
+		Ask: c.asker(v.service, number, v.patience),
 		End: func(verdict relay.Verdict) { v.end(c, conn, id, verdict) },
 	}, nil
 }
@@ -108,21 +176,6 @@ func (v *visit) end(c *serverSession, conn *pool.Conn, id pool.ID, verdict relay
 	conn.Close() // nothing after a Put or Distrust
 }
 
-// follow moves the visit to the session that the client came back with, once
-// the service is up there.
-func (v *visit) follow(ctx context.Context) error {
-	ctx, cancel := context.WithDeadline(ctx, v.patience)
-	defer cancel()
-	next, service := v.session.server.successor(ctx, v.session, v.service.name)
-	if next == nil {
-		return fmt.Errorf("%w, and is not back", errEnding)
-	}
-	v.session, v.service = next, service
-	return nil
-}
-
-var errEnding = errors.New("the client's session ended")
-
 // ackWait is when an ACK is late.
 func (c *serverSession) ackWait() time.Duration {
 	smoothed, variation := c.link.RTT()
@@ -132,32 +185,19 @@ func (c *serverSession) ackWait() time.Duration {
 	return min(max(smoothed+4*variation, minAckWait), maxAckWait)
 }
 
-// connectionFor waits in order for a pooled connection. That a user cannot be
-// served is counted and logged.
-func (c *serverSession) connectionFor(v *visit) (*pool.Conn, error) {
-	s := c.server
-	if c.waiting.Add(1) > maxWaiting {
-		c.waiting.Add(-1)
-		s.count.overflowed.Add(1)
-		return nil, fmt.Errorf("%d users wait already", maxWaiting)
-	}
-	ctx, cancel := context.WithDeadline(c.waits, v.patience)
-	conn, err := c.pool.Get(ctx)
-	cancel()
-	c.waiting.Add(-1)
-	if errors.Is(err, pool.ErrTimeout) {
-		s.count.timeouts.Add(1)
-		s.log.Warn("%s: service %q: user %s waited %v for a connection and got none; can the client reach this server's port?",
-			c.name(), v.service.name, v.user.RemoteAddr(), s.cfg.Wait)
-	}
-	return conn, err
+// connection waits in order for a pooled connection of this session.
+func (c *serverSession) connection(ctx context.Context) (*pool.Conn, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(c.waits, cancel)()
+	return c.pool.Get(ctx)
 }
 
 // open numbers a stream and announces it, in one critical section, so that
 // numbers go out in order. False: the session is ending, or the client's
 // numbers are used up and the session ends, so that it comes back as a new
 // instance.
-func (c *serverSession) open(p *published, conn *pool.Conn, user net.Conn) (pool.ID, uint32, bool) {
+func (c *serverSession) open(ref uint16, conn *pool.Conn, user net.Conn) (pool.ID, uint32, bool) {
 	id, err := pool.ParseID(conn.ID())
 	if err != nil {
 		return id, 0, false
@@ -167,13 +207,16 @@ func (c *serverSession) open(p *published, conn *pool.Conn, user net.Conn) (pool
 	if c.stopped {
 		return id, 0, false // nothing is opened behind a GoAway
 	}
-	if c.lastStream == 1<<32-1 {
+	n := c.numbers
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.last == 1<<32-1 {
 		c.link.Close(errNumbersUsed)
 		return id, 0, false
 	}
-	c.lastStream++
-	c.link.Send(wire.Open{Stream: c.lastStream, ID: id, Ref: p.ref, User: user.RemoteAddr().String()})
-	return id, c.lastStream, true
+	n.last++
+	c.link.Send(wire.Open{Stream: n.last, ID: id, Ref: ref, User: user.RemoteAddr().String()})
+	return id, n.last, true
 }
 
 var errNumbersUsed = errors.New("stream numbers are used up; a new session begins at 1")

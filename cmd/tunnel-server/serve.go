@@ -23,6 +23,8 @@ type serveFlags struct {
 	keyFile, stateDir        string
 	poolMax                  int
 	heartbeat, wait, drain   time.Duration
+	linger                   time.Duration
+	maxSessions              int
 	logLevel                 string
 }
 
@@ -55,6 +57,8 @@ The first start makes a key and prints the command for the client.`,
 	fl.IntVar(&f.poolMax, "pool-max", tunnel.DefaultPoolMax, "most idle connections per client")
 	fl.DurationVar(&f.heartbeat, "heartbeat", tunnel.DefaultHeartbeat, "time between signs of life; a client silent for three is gone")
 	fl.DurationVar(&f.wait, "wait", tunnel.DefaultWait, "how long a user waits for a connection at most")
+	fl.DurationVar(&f.linger, "linger", tunnel.DefaultLinger, "how long public ports stay open, and hold their users, when a client is lost; 0: not at all")
+	fl.IntVar(&f.maxSessions, "max-sessions", tunnel.DefaultMaxSessions, "most clients at the same time")
 	fl.DurationVar(&f.drain, "drain", tunnel.DefaultDrain, "how long streams may finish when the server is stopped")
 	fl.StringVar(&f.logLevel, "log-level", "info", cli.Levels)
 	return c
@@ -109,6 +113,8 @@ func (f *serveFlags) serverConfig() (tunnel.ServerConfig, error) {
 	}{
 		{f.poolMax <= 0, fmt.Sprintf("--pool-max %d: want at least 1", f.poolMax)},
 		{f.wait <= 0, fmt.Sprintf("--wait %v: want more than 0", f.wait)},
+		{f.linger < 0, fmt.Sprintf("--linger %v: want 0 or more", f.linger)},
+		{f.maxSessions <= 0, fmt.Sprintf("--max-sessions %d: want at least 1", f.maxSessions)},
 		{f.drain < 0, fmt.Sprintf("--drain %v: want 0 or more", f.drain)},
 		{f.heartbeat <= 0, fmt.Sprintf("--heartbeat %v: want more than 0", f.heartbeat)},
 	} {
@@ -116,13 +122,16 @@ func (f *serveFlags) serverConfig() (tunnel.ServerConfig, error) {
 			return tunnel.ServerConfig{}, cli.Usagef("%s", check.what)
 		}
 	}
+	if f.linger == 0 {
+		f.linger = -1 // the package's word for none
+	}
 	if f.drain == 0 {
-		f.drain = -1 // the package's word for none
+		f.drain = -1 // the same
 	}
 	return tunnel.ServerConfig{
 		Listen: f.listen, Bind: f.bind, AllowPorts: f.allowPorts,
 		TLS: mode, TLSConfig: tlsConfig, PoolMax: f.poolMax,
-		Heartbeat: f.heartbeat, Wait: f.wait, Drain: f.drain,
+		Heartbeat: f.heartbeat, Wait: f.wait, Linger: f.linger, Drain: f.drain, MaxSessions: f.maxSessions,
 	}, nil
 }
 

@@ -127,12 +127,6 @@ func (l *Link) Send(m wire.Message) {
 	l.kick()
 }
 
-// Farewell sends a last message and ends the link as [Link.Finish] does.
-func (l *Link) Farewell(m wire.Message, limit time.Duration) {
-	l.Send(m)
-	l.Finish(limit)
-}
-
 // Finish waits up to limit until what was sent is written, and ends the link.
 func (l *Link) Finish(limit time.Duration) {
 	l.mu.Lock()

@@ -242,7 +242,8 @@ func TestFarewell(t *testing.T) {
 		}
 		done := make(chan struct{})
 		go func() {
-			r.Farewell(wire.GoAway{Code: wire.Shutdown, Text: "bye"}, time.Second)
+			r.Send(wire.GoAway{Code: wire.Shutdown, Text: "bye"})
+			r.Finish(time.Second)
 			close(done)
 		}()
 		require.Equal(t, wire.GoAway{Code: wire.Shutdown, Text: "bye"}, expect[wire.GoAway](t, r))
@@ -256,10 +257,12 @@ func TestFarewell(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) { // nobody reads
 		r := run(t, beat)
 		begun := time.Now()
-		r.Farewell(wire.GoAway{Code: wire.Shutdown}, time.Second)
+		r.Send(wire.GoAway{Code: wire.Shutdown})
+		r.Finish(time.Second)
 		require.Equal(t, time.Second, time.Since(begun))
 		require.ErrorIs(t, <-r.ended, ErrEnded)
-		r.Farewell(wire.GoAway{Code: wire.Shutdown}, time.Hour) // ended: returns at once
+		r.Send(wire.GoAway{Code: wire.Shutdown})
+		r.Finish(time.Hour) // ended: returns at once
 		require.Equal(t, time.Second, time.Since(begun))
 	})
 }

@@ -19,6 +19,7 @@ const (
 	Internal       DenyCode = 8  // a failure of its own; its log has more
 	Replaced       DenyCode = 9  // the same identity came back on another connection
 	BadRequest     DenyCode = 10 // well formed, but makes no sense here
+	IdentityInUse  DenyCode = 11 // another program with the same identity is connected, and answers
 )
 
 var denyNames = [...]string{
@@ -33,6 +34,7 @@ var denyNames = [...]string{
 	Internal:       "internal error",
 	Replaced:       "replaced by a newer session",
 	BadRequest:     "bad request",
+	IdentityInUse:  "identity in use",
 }
 
 // String says the code in words.

@@ -59,11 +59,11 @@ func TestCodes(t *testing.T) {
 		byte(BindNotAllowed): "bind address not allowed", byte(TooMany): "too many",
 		byte(Unsupported): "unsupported", byte(Shutdown): "shutting down",
 		byte(Internal): "internal error", byte(Replaced): "replaced by a newer session",
-		byte(BadRequest): "bad request",
+		byte(BadRequest): "bad request", byte(IdentityInUse): "identity in use",
 	}, map[byte]string{0: "ok", 1: "port not allowed", 2: "port taken by another program",
 		3: "port held by another client", 4: "bind address not allowed", 5: "too many",
 		6: "unsupported", 7: "shutting down", 8: "internal error",
-		9: "replaced by a newer session", 10: "bad request"},
+		9: "replaced by a newer session", 10: "bad request", 11: "identity in use"},
 		func(b byte) (string, bool) { return DenyCode(b).String(), DenyCode(b).known() })
 
 	checkNames(t, "reset reason", map[byte]string{

@@ -1,0 +1,90 @@
+package tunnel
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"strconv"
+	"syscall"
+
+	"github.com/tunnelpool/pool/internal/wire"
+)
+
+// isOwnPort tells the tunnel's own port, which is never a service's.
+func (s *Server) isOwnPort(port uint16) bool {
+	own, ok := s.listener.Addr().(*net.TCPAddr)
+	return ok && own.Port == int(port)
+}
+
+func (s *Server) portAllowed(port uint16) bool {
+	return !s.isOwnPort(port) && s.ports.Allows(port)
+}
+
+// bindFor decides the address of a public port.
+func (s *Server) bindFor(asked string) (string, wire.DenyCode, string) {
+	if asked == "" {
+		return s.cfg.Bind, wire.OK, ""
+	}
+	ip := net.ParseIP(asked)
+	switch {
+	case ip == nil:
+		return "", wire.BindNotAllowed, fmt.Sprintf("%q is not an IP address of the server", asked)
+	case s.cfg.Bind != "" && !ip.Equal(net.ParseIP(s.cfg.Bind)):
+		return "", wire.BindNotAllowed, fmt.Sprintf("the server binds public ports to %s only", s.cfg.Bind)
+	}
+	return asked, wire.OK, ""
+}
+
+// freePortTries is how often a port of the system's choice is asked for when
+// the server may choose and the system offers one that is not allowed.
+const freePortTries = 64
+
+// listenPublic binds a public port. For port 0 the system chooses, and what it
+// chooses must be allowed too.
+func (s *Server) listenPublic(bind string, port uint16) (net.Listener, error) {
+	for range freePortTries {
+		l, err := net.Listen("tcp", net.JoinHostPort(bind, strconv.Itoa(int(port))))
+		if err != nil {
+			return nil, err
+		}
+		if port != 0 {
+			return l, nil
+		}
+		if got := l.Addr().(*net.TCPAddr).Port; s.portAllowed(uint16(got)) {
+			return l, nil
+		}
+		l.Close()
+	}
+	return s.listenLowest(bind)
+}
+
+var errNoFreePort = errors.New("no allowed port is free")
+
+// listenLowest finds the lowest free port among those allowed.
+func (s *Server) listenLowest(bind string) (net.Listener, error) {
+	for port := uint16(1); port != 0; port++ {
+		if !s.portAllowed(port) {
+			continue
+		}
+		if l, err := net.Listen("tcp", net.JoinHostPort(bind, strconv.Itoa(int(port)))); err == nil {
+			return l, nil
+		}
+	}
+	return nil, errNoFreePort
+}
+
+// listenReason turns a failed listen into what the person at the client can
+// act on.
+func (s *Server) listenReason(port uint16, err error) (wire.DenyCode, string) {
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return wire.PortTaken, fmt.Sprintf("port %d is in use by another program on the server", port)
+	case errors.Is(err, syscall.EACCES):
+		return wire.PortNotAllowed, fmt.Sprintf("the server's system does not let it use port %d (privileged ports need CAP_NET_BIND_SERVICE)", port)
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		return wire.BindNotAllowed, "the server has no such address"
+	case errors.Is(err, errNoFreePort):
+		return wire.TooMany, errNoFreePort.Error()
+	}
+	return wire.Internal, "the server cannot listen: " + err.Error()
+}

@@ -1,0 +1,290 @@
+package tunnel
+
+import (
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	pool "github.com/tunnelpool/pool"
+	"github.com/tunnelpool/pool/internal/service"
+	"github.com/tunnelpool/pool/internal/wire"
+)
+
+// maxAbsent bounds the clients without a session whose stream numbers are
+// remembered. The client remembers them too; this covers those that it never
+// heard of, for the session that it comes back with.
+const maxAbsent = 4096
+
+// member is one client, whatever its process: an identity with a key.
+type member struct {
+	key      pool.KeyID
+	identity [16]byte
+}
+
+// publisher is one client over all its sessions. While it is away, its public
+// ports stay open for the linger time and hold their users. All fields but
+// waiting are guarded by Server.mu.
+type publisher struct {
+	member
+	name     string         // of the latest session, as the client sent it
+	session  *serverSession // nil while the client is away
+	services []*published   // at most maxServices
+	numbers  *numbering     // of the latest instance
+	linger   *time.Timer    // closes what is not up again in time; nil before the first loss
+	changed  chan struct{}  // closed and replaced when a session or a service changes
+
+	waiting atomic.Int64 // users that wait for a connection, or for the client
+}
+
+// published is a service with its public port. It may change hands between the
+// sessions of its client, and to another client in a takeover; its users go
+// along. The fields below public are guarded by Server.mu.
+type published struct {
+	server *Server
+	bind   string // as the server decided on it, before it listened
+	asked  uint16 // port, 0: the server's choice
+	public *service.Public
+
+	owner     *publisher
+	session   *serverSession // that it is up in; nil: users are held
+	ref       uint16         // the session's number for it
+	name      string
+	withdrawn bool // the port is closed
+}
+
+// label is what logs call the service. Peers chose both names.
+func (sv *published) label() string {
+	s := sv.server
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return fmt.Sprintf("%q: service %q", sv.owner.name, sv.name)
+}
+
+// numbering numbers the streams of one instance of a client, over all its
+// sessions.
+type numbering struct {
+	instance [16]byte
+
+	mu   sync.Mutex
+	last uint32
+}
+
+func (n *numbering) latest() uint32 {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.last
+}
+
+// atLeast takes the client's word for a number that it has seen.
+func (n *numbering) atLeast(number uint32) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.last = max(n.last, number)
+}
+
+// announceLocked wakes those who wait for the client or one of its services.
+func (p *publisher) announceLocked() {
+	close(p.changed)
+	p.changed = make(chan struct{})
+}
+
+// publisherLocked finds the client, or makes it known.
+func (s *Server) publisherLocked(m member) *publisher {
+	p := s.publishers[m]
+	if p == nil {
+		p = &publisher{member: m, changed: make(chan struct{})}
+		s.publishers[m] = p
+	}
+	return p
+}
+
+// returnedLocked gives the client its new session. Services stay held until
+// they are registered in it.
+func (p *publisher) returnedLocked(c *serverSession) {
+	for _, sv := range p.services {
+		sv.session = nil
+	}
+	if p.numbers == nil || p.numbers.instance != c.who.Instance {
+		p.numbers = &numbering{instance: c.who.Instance}
+	}
+	p.numbers.atLeast(c.who.LastStream)
+	p.name, p.session, c.publisher, c.numbers = c.who.Name, c, p, p.numbers
+	p.announceLocked()
+}
+
+// leave forgets a session whose control connection is gone. Its services hold
+// their users from here on.
+func (s *Server) leave(c *serverSession) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.forgetLocked(c)
+	p := c.publisher
+	if p.session != c {
+		return // replaced
+	}
+	p.session = nil
+	for _, sv := range p.services {
+		sv.session = nil
+	}
+	switch {
+	case s.draining || s.streams.Err() != nil || s.cfg.Linger < 0:
+		p.withdrawLocked(p.services...)
+	case p.linger == nil:
+		p.linger = time.AfterFunc(s.cfg.Linger, func() { s.lingered(p) })
+	default:
+		p.linger.Reset(s.cfg.Linger)
+	}
+	p.announceLocked()
+	s.trimLocked(p)
+}
+
+// lingered closes the services that their client has not come back for.
+func (s *Server) lingered(p *publisher) {
+	s.mu.Lock()
+	var lost []*published
+	for _, sv := range p.services {
+		if sv.session == nil {
+			lost = append(lost, sv)
+		}
+	}
+	p.withdrawLocked(lost...)
+	away := p.session == nil
+	name := p.name
+	s.trimLocked(p)
+	s.mu.Unlock()
+	switch {
+	case len(lost) == 0:
+	case away:
+		s.log.Warn("%q did not come back within %v: its %d public ports are closed", name, s.cfg.Linger, len(lost))
+	default:
+		s.log.Info("%q is back without %d of its services: their public ports are closed", name, len(lost))
+	}
+}
+
+// trimLocked forgets a client of which nothing needs to be known, and bounds
+// those of which only the stream numbers are.
+func (s *Server) trimLocked(p *publisher) {
+	if !p.absentLocked() {
+		return
+	}
+	if p.numbers == nil || p.numbers.latest() == 0 {
+		delete(s.publishers, p.member)
+		return
+	}
+	if len(s.publishers) < maxAbsent+s.cfg.MaxSessions {
+		return
+	}
+	for m, other := range s.publishers {
+		if other.absentLocked() {
+			delete(s.publishers, m)
+			return
+		}
+	}
+}
+
+func (p *publisher) absentLocked() bool { return p.session == nil && len(p.services) == 0 }
+
+// withdraw closes all public ports of a session that will open no streams.
+// Users that are being served stay; those that wait are turned away.
+func (s *Server) withdraw(c *serverSession) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if p := c.publisher; p.session == c {
+		p.withdrawLocked(p.services...)
+	}
+}
+
+// withdrawLocked closes public ports of p.
+func (p *publisher) withdrawLocked(services ...*published) {
+	if len(services) == 0 {
+		return
+	}
+	var left []*published
+	for _, sv := range services {
+		sv.withdrawn, sv.session = true, nil
+		sv.public.Close()
+	}
+	for _, sv := range p.services {
+		if !sv.withdrawn {
+			left = append(left, sv)
+		}
+	}
+	p.services = left
+	p.announceLocked()
+}
+
+// withdrawAll closes the public ports of every client, those away included.
+func (s *Server) withdrawAll() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, p := range s.publishers {
+		if p.linger != nil {
+			p.linger.Stop()
+		}
+		p.withdrawLocked(p.services...)
+	}
+}
+
+// servicesNow lists the services whose ports are open, by client.
+func (s *Server) servicesNow() []ServiceStatus {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var all []ServiceStatus
+	for _, p := range s.publishers {
+		for _, sv := range p.services {
+			st := ServiceStatus{Client: p.name, Name: sv.name, Addr: sv.public.Addr().String(), Up: sv.session != nil}
+			if !st.Up {
+				st.Reason = "the client is away; its users are held"
+			}
+			all = append(all, st)
+		}
+	}
+	return all
+}
+
+// lateSession is a session that has ended, for pooled connections that its
+// client had dialed before it knew.
+type lateSession struct {
+	key     pool.KeyID
+	poolKey pool.Key
+}
+
+const (
+	// lateTime is how long an ended session's connections are told from
+	// strangers.
+	lateTime = 15 * time.Second
+	maxLate  = 1024
+)
+
+// forgetLocked ends a session's entry among the living.
+func (s *Server) forgetLocked(c *serverSession) {
+	if s.sessions[c.id] != c {
+		return
+	}
+	delete(s.sessions, c.id)
+	if len(s.late) >= maxLate {
+		return
+	}
+	s.late[c.id] = lateSession{c.key.ID(), c.poolKey}
+	time.AfterFunc(lateTime, func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		delete(s.late, c.id)
+	})
+}
+
+// poolKeyOf is what the pooled connections of a session must prove.
+func (s *Server) poolKeyOf(h pool.Hello) (pool.Key, bool) {
+	id, err := wire.ParseSession(h.Data)
+	if err != nil {
+		return pool.Key{}, false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if c := s.sessions[id]; c != nil {
+		return c.poolKey, c.key.ID() == h.KeyID
+	}
+	late, ok := s.late[id]
+	return late.poolKey, ok && late.key == h.KeyID
+}

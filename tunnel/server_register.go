@@ -1,0 +1,248 @@
+package tunnel
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"strconv"
+	"time"
+
+	"github.com/tunnelpool/pool/internal/service"
+	"github.com/tunnelpool/pool/internal/wire"
+)
+
+// A holder of something that another client asks for has this long to give a
+// sign of life: pingTrips of its round trips, at least minPing.
+const (
+	minPing   = 500 * time.Millisecond
+	maxPing   = 2 * time.Second
+	pingTrips = 4
+)
+
+// alive reports whether the client of a session answers.
+func (c *serverSession) alive() bool {
+	smoothed, _ := c.link.RTT()
+	ctx, cancel := context.WithTimeout(c.server.streams, min(max(pingTrips*smoothed, minPing), maxPing))
+	defer cancel()
+	return c.link.Sign(ctx)
+}
+
+// registerAll answers the client's registrations, one at a time: a port may be
+// held by another client that has to be asked first. It ends with the link.
+func (c *serverSession) registerAll() {
+	for {
+		select {
+		case r := <-c.registrations:
+			c.link.Send(c.register(r))
+		case <-c.link.Done():
+			return
+		}
+	}
+}
+
+// register brings a service up, or says why not.
+func (c *serverSession) register(r wire.Register) wire.Registered {
+	sv, code, reason := c.publish(r)
+	if code != wire.OK {
+		c.server.log.Warn("%s: service %q on port %d denied: %s", c.name(), r.Name, r.Port, reason)
+		return wire.Registered{Ref: r.Ref, Code: code, Text: reason}
+	}
+	addr := sv.public.Addr().String()
+	c.server.log.Info("%s: service %q is up on %s", c.name(), r.Name, addr)
+	return wire.Registered{Ref: r.Ref, Addr: addr}
+}
+
+func (c *serverSession) publish(r wire.Register) (*published, wire.DenyCode, string) {
+	s := c.server
+	if r.Network != wire.NetworkTCP {
+		return nil, wire.Unsupported, "this server publishes TCP services only"
+	}
+	if s.isOwnPort(r.Port) {
+		return nil, wire.PortNotAllowed, fmt.Sprintf("port %d is the tunnel's own", r.Port)
+	}
+	if r.Port != 0 && !s.ports.Allows(r.Port) {
+		return nil, wire.PortNotAllowed, fmt.Sprintf("port %d is not among those of the server's --allow-ports (%s)", r.Port, s.cfg.AllowPorts)
+	}
+	bind, code, reason := s.bindFor(r.Bind)
+	if code != wire.OK {
+		return nil, code, reason
+	}
+	r.Bind = bind
+	for {
+		sv, holder, code, reason := c.claim(r)
+		if sv != nil || code != wire.OK {
+			return sv, code, reason
+		}
+		if holder == nil {
+			return c.listen(r)
+		}
+		if at := holder.session; at != nil && at.alive() {
+			return nil, wire.PortHeld, fmt.Sprintf("port %d is held by client %s", r.Port, at.name())
+		}
+		if sv := c.takeOver(r, holder); sv != nil {
+			s.log.Warn("%s: takes port %d over from another client, which does not answer", c.name(), r.Port)
+			return sv, wire.OK, ""
+		}
+	}
+}
+
+// holding is what another client has that this one asks for.
+type holding struct {
+	service *published
+	owner   *publisher
+	session *serverSession // nil while that client is away
+}
+
+// claim looks for the service among those whose ports are open: the client's
+// own from a former session, which is up again then; or another client's, which
+// is returned. None of both, and no code: the port is to be opened.
+func (c *serverSession) claim(r wire.Register) (*published, *holding, wire.DenyCode, string) {
+	s := c.server
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p := c.publisher
+	if code, reason := c.roomLocked(r.Ref); code != wire.OK {
+		return nil, nil, code, reason
+	}
+	for _, sv := range p.services {
+		switch {
+		case !sv.matches(r):
+		case sv.session != nil && r.Port == 0: // another one of the server's choice
+		case sv.session != nil:
+			return nil, nil, wire.PortHeld, fmt.Sprintf("port %d is another service of the same client", r.Port)
+		default:
+			sv.upLocked(c, r)
+			return sv, nil, wire.OK, ""
+		}
+	}
+	for _, other := range s.publishers {
+		for _, sv := range other.services {
+			if other == p || r.Port == 0 || !sv.collides(r) {
+				continue
+			}
+			if other.key != p.key {
+				return nil, nil, wire.PortHeld, fmt.Sprintf("port %d is held by a client with another key", r.Port)
+			}
+			return nil, &holding{sv, other, sv.session}, wire.OK, ""
+		}
+	}
+	if len(p.services) >= maxServices {
+		return nil, nil, wire.TooMany, fmt.Sprintf("a client may have %d services", maxServices)
+	}
+	return nil, nil, wire.OK, ""
+}
+
+// roomLocked checks that a service may come up under ref.
+func (c *serverSession) roomLocked(ref uint16) (wire.DenyCode, string) {
+	if c.publisher.session != c || c.over() {
+		return wire.Shutdown, "the session is ending"
+	}
+	for _, sv := range c.publisher.services {
+		if sv.session == c && sv.ref == ref {
+			return wire.BadRequest, "the service is up already"
+		}
+	}
+	return wire.OK, ""
+}
+
+// matches reports whether r asks for this service of its own client. What the
+// server chose a port for is known by its name.
+func (sv *published) matches(r wire.Register) bool {
+	if sv.bind != r.Bind {
+		return false
+	}
+	if r.Port == 0 {
+		return sv.asked == 0 && sv.name == r.Name
+	}
+	return sv.port() == r.Port
+}
+
+// collides reports whether this service's port is in the way of r.
+func (sv *published) collides(r wire.Register) bool {
+	if sv.port() != r.Port {
+		return false
+	}
+	mine, theirs := net.ParseIP(sv.bind), net.ParseIP(r.Bind)
+	return everywhere(mine) || everywhere(theirs) || mine.Equal(theirs)
+}
+
+func everywhere(ip net.IP) bool { return ip == nil || ip.IsUnspecified() }
+
+func (sv *published) port() uint16 {
+	addr, ok := sv.public.Addr().(*net.TCPAddr)
+	if !ok {
+		return 0
+	}
+	return uint16(addr.Port)
+}
+
+// upLocked makes the service one of the session. Its users go on.
+func (sv *published) upLocked(c *serverSession, r wire.Register) {
+	sv.owner, sv.session, sv.ref, sv.name = c.publisher, c, r.Ref, r.Name
+	c.publisher.announceLocked()
+}
+
+// takeOver moves a service to this session from a client that does not answer,
+// with the users who wait for it. Nil: the holder has changed meanwhile, or the
+// port has to be opened anew.
+func (c *serverSession) takeOver(r wire.Register, h *holding) *published {
+	if h.session != nil { // before the lock: to close can take a while
+		h.session.link.Close(fmt.Errorf("no answer while %s asked for port %d", c.name(), r.Port))
+	}
+	s := c.server
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	sv := h.service
+	if code, _ := c.roomLocked(r.Ref); code != wire.OK || sv.withdrawn || sv.owner != h.owner ||
+		sv.session != nil && sv.session != h.session {
+		return nil
+	}
+	if sv.bind != r.Bind || len(c.publisher.services) >= maxServices {
+		h.owner.withdrawLocked(sv)
+		return nil
+	}
+	h.owner.services = remove(h.owner.services, sv)
+	h.owner.announceLocked()
+	c.publisher.services = append(c.publisher.services, sv)
+	sv.upLocked(c, r)
+	return sv
+}
+
+func remove(services []*published, gone *published) []*published {
+	left := make([]*published, 0, len(services))
+	for _, sv := range services {
+		if sv != gone {
+			left = append(left, sv)
+		}
+	}
+	return left
+}
+
+// listen opens a public port.
+func (c *serverSession) listen(r wire.Register) (*published, wire.DenyCode, string) {
+	s := c.server
+	l, err := s.listenPublic(r.Bind, r.Port)
+	if err != nil {
+		code, reason := s.listenReason(r.Port, err)
+		return nil, code, reason
+	}
+	sv := &published{server: s, bind: r.Bind, asked: r.Port}
+	sv.public = service.NewPublic(l, func(err error) {
+		s.log.Warn("Port %d cannot accept users: %v; trying again", sv.port(), err)
+	})
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if code, reason := c.roomLocked(r.Ref); code != wire.OK {
+		sv.public.Close()
+		return nil, code, reason
+	}
+	c.publisher.services = append(c.publisher.services, sv)
+	sv.upLocked(c, r)
+	s.tasks.Go(func() { // ends when the port closes and its users are gone
+		sv.public.Serve(s.streams, func(user net.Conn) { s.serveUser(sv, user) })
+	})
+	return sv, wire.OK, ""
+}
+
+// quoted is a name that a peer chose, fit for a log line.
+func quoted(name string) string { return strconv.Quote(name) }
