@@ -3,7 +3,6 @@ package tunnel
 import (
 	"bufio"
 	"context"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net"
@@ -14,22 +13,8 @@ import (
 	"github.com/tunnelpool/pool/internal/wire"
 )
 
-const (
-	// Pauses between attempts to reach the server: exponential with full
-	// jitter, for ever.
-	reconnectBase    = 100 * time.Millisecond
-	reconnectCeiling = 30 * time.Second
-
-	// patientFailures is from when on the ceiling is reached.
-	patientFailures = 10
-
-	// steadySession is how long a session must last to count as a success. A
-	// server that welcomes and hangs up again is not chased.
-	steadySession = 10 * time.Second
-
-	// repeatNotice is how often a failure that stays the same is logged again.
-	repeatNotice = time.Minute
-)
+// repeatNotice is how often a failure that stays the same is logged again.
+const repeatNotice = time.Minute
 
 // denied is the server's refusal of a session.
 type denied struct {
@@ -43,31 +28,29 @@ func (d *denied) Error() string {
 
 // keepConnected runs one session after the other until ctx ends.
 func (c *Client) keepConnected(ctx context.Context) {
-	failures := 0
+	var plan schedule
 	var last string
 	var lastLogged time.Time
 	for ctx.Err() == nil {
 		begun := time.Now()
-		welcomed, err := c.connect(ctx)
+		welcomed, err := c.connect(ctx, plan.eager(begun))
 		if ctx.Err() != nil {
 			return
 		}
+		now := time.Now()
+		var pause time.Duration
 		if welcomed {
 			last = ""
-			if time.Since(begun) >= steadySession {
-				failures = 0
-			}
+			pause = plan.ended(err, now.Sub(begun), now)
 			c.log.Warn("Connection to %s lost: %v; reconnecting", c.cfg.Server, err)
-		} else if line := explain(c.cfg.Server, err); line != last || time.Since(lastLogged) >= repeatNotice {
-			last, lastLogged = line, time.Now()
-			c.log.Warn("%s; trying again", line)
-			c.setCurrent(nil, line)
+		} else {
+			pause = plan.failed(err, now)
+			if line := explain(c.cfg.Server, err); line != last || time.Since(lastLogged) >= repeatNotice {
+				last, lastLogged = line, now
+				c.log.Warn("%s; trying again", line)
+				c.setCurrent(nil, line)
+			}
 		}
-		failures++
-		if errors.Is(err, errReplaced) {
-			failures = patientFailures // two clients must not chase each other
-		}
-		pause := rand.N(min(reconnectBase<<min(failures-1, patientFailures), reconnectCeiling))
 		t := time.NewTimer(pause)
 		select {
 		case <-ctx.Done():
@@ -79,11 +62,11 @@ func (c *Client) keepConnected(ctx context.Context) {
 
 // connect makes one session and lives it. welcomed tells that the server took
 // us in; err is why it ended.
-func (c *Client) connect(ctx context.Context) (welcomed bool, err error) {
+func (c *Client) connect(ctx context.Context, eager bool) (welcomed bool, err error) {
 	if c.ledger.last() >= wire.RenewStream {
 		c.renew()
 	}
-	conn, err := c.dialControl(ctx)
+	conn, err := c.dialControl(ctx, eager)
 	if err != nil {
 		return false, err
 	}
@@ -112,10 +95,10 @@ func (c *Client) renew() {
 }
 
 // dialControl dials and proves the control connection.
-func (c *Client) dialControl(ctx context.Context) (net.Conn, error) {
+func (c *Client) dialControl(ctx context.Context, eager bool) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, handshakeTimeout)
 	defer cancel()
-	conn, err := c.cfg.Dial(ctx, "tcp", c.cfg.Server)
+	conn, err := c.race(ctx, eager)
 	if err != nil {
 		return nil, err
 	}
