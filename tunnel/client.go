@@ -50,6 +50,11 @@ type ClientConfig struct {
 	PoolMin, PoolMax                 int
 	PoolMinInterval, PoolMaxInterval time.Duration
 
+	// MaxStreams bounds the users served at the same time; those beyond are
+	// reset. Default: what the limit of open files allows, with a quarter kept
+	// back.
+	MaxStreams int
+
 	// KeepAlive is the idle time before TCP keep-alive probes, default 30 s.
 	KeepAlive time.Duration
 
@@ -115,7 +120,7 @@ type ClientStats struct {
 	Services    []ServiceStatus // in the order of the configuration
 	Streams     uint64          // users served, those being served included
 	Open        int             // users being served
-	Refused     uint64          // users whose target could not be reached
+	Refused     uint64          // users whose target could not be reached, or was not dialed for want of room
 	Unstarted   uint64          // users announced whose stream did not begin
 	FromTargets int64           // bytes targets sent
 	ToTargets   int64           // bytes targets received
@@ -185,6 +190,10 @@ func (cfg *ClientConfig) fill() error {
 	if err := cfg.fillPool(); err != nil {
 		return err
 	}
+	if cfg.MaxStreams < 0 {
+		return badField("MaxStreams", "%d is negative", cfg.MaxStreams)
+	}
+	setDefault(&cfg.MaxStreams, streamLimit(descriptorLimit()))
 	setDefault(&cfg.KeepAlive, DefaultKeepAlive)
 	setDefault(&cfg.Heartbeat, DefaultHeartbeat)
 	setDefault(&cfg.Drain, DefaultDrain)

@@ -2,6 +2,7 @@ package tunnel
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"time"
@@ -140,7 +141,7 @@ type target struct {
 // dialTarget connects to the target, once per user. Failures are told now and
 // then, with what they mean.
 func (c *Client) dialTarget(ctx context.Context, t *target) (net.Conn, wire.ResetReason) {
-	conn, reason, err := service.DialTarget(ctx, t.service.Target)
+	conn, reason, err := c.reach(ctx, t)
 	if err == nil {
 		return conn, 0
 	}
@@ -150,6 +151,16 @@ func (c *Client) dialTarget(ctx context.Context, t *target) (net.Conn, wire.Rese
 	}
 	return nil, reason
 }
+
+// reach dials the target, unless there are as many streams as there may be.
+func (c *Client) reach(ctx context.Context, t *target) (net.Conn, wire.ResetReason, error) {
+	if c.active.count() > c.cfg.MaxStreams {
+		return nil, wire.ResetOverloaded, errOverloaded
+	}
+	return service.DialTarget(ctx, t.service.Target)
+}
+
+var errOverloaded = errors.New("as many streams as there may be; see --max-streams and the limit of open files (ulimit -n, LimitNOFILE=)")
 
 func mutedNote(muted int) string {
 	if muted == 0 {

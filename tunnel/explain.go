@@ -105,6 +105,8 @@ func mayPass(code wire.DenyCode) bool {
 func explainTarget(target string, reason wire.ResetReason, err error) string {
 	var dns *net.DNSError
 	switch {
+	case reason == wire.ResetOverloaded:
+		return fmt.Sprintf("a user for %s is turned away: %v", target, err)
 	case reason == wire.ResetRefused:
 		return fmt.Sprintf("target %s refused the connection: is it running?", target)
 	case reason == wire.ResetTimeout:

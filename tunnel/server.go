@@ -58,6 +58,17 @@ type ServerConfig struct {
 	// MaxSessions bounds the clients connected at the same time, default 4,096.
 	MaxSessions int
 
+	// MaxStreams bounds the users being served or waiting, and
+	// MaxStreamsPerService those of one service. Users beyond wait for a place in
+	// order, up to Wait. The defaults are what the limit of open files allows,
+	// with a quarter kept back so that clients can join and control connections
+	// live when users have taken the rest; and three quarters of MaxStreams.
+	MaxStreams, MaxStreamsPerService int
+
+	// MaxPooled bounds the pooled connections, idle and in use, of all clients
+	// together. Default: as many as MaxStreams has by default.
+	MaxPooled int
+
 	// Drain is how long streams may finish when Run's context ends, default
 	// 30 s; negative: not at all.
 	Drain time.Duration
@@ -97,6 +108,9 @@ type Server struct {
 	cut     context.CancelFunc
 	tasks   sync.WaitGroup // sessions and their users
 	active  tally          // users being served
+	users   *crowd         // those and who may become one
+	crowded seldom         // paces what is logged of users without a place
+	pools   pooledBudget   // connections
 
 	mu         sync.Mutex // guards what follows
 	sessions   map[[wire.SessionSize]byte]*serverSession
@@ -121,7 +135,7 @@ type ServerStats struct {
 	Streams   uint64           // streams opened, those of users offered again included
 	Open      int              // users being served
 	Timeouts  uint64           // users that waited in vain for a connection
-	Overflow  uint64           // users turned away because too many waited
+	Overflow  uint64           // users turned away because there were too many
 	Asked     uint64           // times an acknowledgement was late and the client was asked
 	Replays   uint64           // times a user was offered on another connection
 	NoAck     uint64           // users lost because a client did not take them
@@ -147,7 +161,8 @@ func NewServer(cfg ServerConfig) (*Server, error) {
 		late:     make(map[[wire.SessionSize]byte]lateSession)}
 	s.door, err = pool.NewAcceptor(pool.AcceptConfig{
 		TLS: cfg.TLS, TLSConfig: cfg.TLSConfig, Keys: s.keyOf,
-		KeepAlive: cfg.KeepAlive, HandshakeTimeout: cfg.HandshakeTimeout, Logger: cfg.Logger,
+		MaxHandshakes: handshakeLimit(descriptorLimit()),
+		KeepAlive:     cfg.KeepAlive, HandshakeTimeout: cfg.HandshakeTimeout, Logger: cfg.Logger,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("tunnel: ServerConfig: %w", err)
@@ -158,6 +173,7 @@ func NewServer(cfg ServerConfig) (*Server, error) {
 			return nil, fmt.Errorf("tunnel: %w", err)
 		}
 	}
+	s.users, s.pools.limit = newCrowd(cfg.MaxStreams, cfg.Wait), cfg.MaxPooled
 	s.streams, s.cut = context.WithCancel(context.Background())
 	return s, nil
 }
@@ -204,8 +220,18 @@ func (cfg *ServerConfig) fill() error {
 	if cfg.Wait < 0 {
 		return badField("Wait", "%v is negative", cfg.Wait)
 	}
-	if cfg.MaxSessions < 0 {
+	setDefault(&cfg.MaxStreams, streamLimit(descriptorLimit()))
+	setDefault(&cfg.MaxStreamsPerService, max(cfg.MaxStreams/4*3, 1))
+	setDefault(&cfg.MaxPooled, streamLimit(descriptorLimit()))
+	switch {
+	case cfg.MaxPooled < 0:
+		return badField("MaxPooled", "%d is negative", cfg.MaxPooled)
+	case cfg.MaxSessions < 0:
 		return badField("MaxSessions", "%d is negative", cfg.MaxSessions)
+	case cfg.MaxStreams < 0:
+		return badField("MaxStreams", "%d is negative", cfg.MaxStreams)
+	case cfg.MaxStreamsPerService < 0:
+		return badField("MaxStreamsPerService", "%d is negative", cfg.MaxStreamsPerService)
 	}
 	if cfg.Logger == nil {
 		cfg.Logger = silentLogger{}

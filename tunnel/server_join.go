@@ -53,6 +53,11 @@ func (s *Server) welcome(ctx context.Context, conn net.Conn, hello pool.Hello) {
 			conn.Close()
 			return
 		}
+		if !s.pools.take(time.Now(), s.pooled) {
+			s.log.Debug("%s: pooled connection not admitted: %d of all clients are the limit", c.name(), s.pools.limit)
+			conn.Close()
+			return
+		}
 		if err := c.pool.Admit(ctx, conn); err != nil {
 			s.log.Debug("%s: pooled connection not admitted: %v", c.name(), err)
 		}

@@ -41,10 +41,11 @@ type publisher struct {
 // sessions of its client, and to another client in a takeover; its users go
 // along. The fields below public are guarded by Server.mu.
 type published struct {
-	server *Server
-	bind   string // as the server decided on it, before it listened
-	asked  uint16 // port, 0: the server's choice
-	public *service.Public
+	server   *Server
+	bind     string // as the server decided on it, before it listened
+	asked    uint16 // port, 0: the server's choice
+	public   *service.Public
+	entrance *entrance // its listener
 
 	owner     *publisher
 	session   *serverSession // that it is up in; nil: users are held

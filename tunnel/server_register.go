@@ -226,8 +226,8 @@ func (c *serverSession) listen(r wire.Register) (*published, wire.DenyCode, stri
 		code, reason := s.listenReason(r.Port, err)
 		return nil, code, reason
 	}
-	sv := &published{server: s, bind: r.Bind, asked: r.Port}
-	sv.public = service.NewPublic(l, func(err error) {
+	sv := &published{server: s, bind: r.Bind, asked: r.Port, entrance: s.newEntrance(l)}
+	sv.public = service.NewPublic(sv.entrance, func(err error) {
 		s.log.Warn("Port %d cannot accept users: %v; trying again", sv.port(), err)
 	})
 	s.mu.Lock()

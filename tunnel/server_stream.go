@@ -38,6 +38,7 @@ type visit struct {
 func (s *Server) serveUser(sv *published, user net.Conn) {
 	s.active.add()
 	defer s.active.done()
+	defer sv.entrance.left()
 	v := &visit{server: s, service: sv, user: user, patience: time.Now().Add(s.cfg.Wait)}
 	res := relay.Serve(s.streams, user, v.offer)
 	s.count.sent.Add(res.Sent)

@@ -20,7 +20,7 @@ type publishFlags struct {
 	reverse                          []string
 	tlsMode, tlsCA, tlsName          string
 	keyFile, stateDir                string
-	poolMin, poolMax                 int
+	poolMin, poolMax, maxStreams     int
 	poolMinInterval, poolMaxInterval time.Duration
 	keepAlive, heartbeat, drain      time.Duration
 	logLevel                         string
@@ -58,6 +58,7 @@ target here, HOST by default localhost. IPv6 addresses stand in brackets.`,
 	fl.IntVar(&f.poolMax, "pool-max", tunnel.DefaultClientPoolMax, "connections kept ready at most")
 	fl.DurationVar(&f.poolMinInterval, "pool-min-interval", tunnel.DefaultPoolMinInterval, "shortest time between maintenance passes of the pool")
 	fl.DurationVar(&f.poolMaxInterval, "pool-max-interval", tunnel.DefaultPoolMaxInterval, "longest time between maintenance passes of the pool")
+	fl.IntVar(&f.maxStreams, "max-streams", 0, "most users served at the same time (default: what the limit of open files allows)")
 	fl.DurationVar(&f.keepAlive, "keepalive", tunnel.DefaultKeepAlive, "idle time before TCP keep-alive probes")
 	fl.DurationVar(&f.heartbeat, "heartbeat", tunnel.DefaultHeartbeat, "time between signs of life; a server silent for three is gone")
 	fl.DurationVar(&f.drain, "drain", tunnel.DefaultDrain, "how long streams may finish when the client is stopped")
@@ -104,6 +105,7 @@ func publish(c *cobra.Command, f publishFlags) error {
 // flagOf names the flag that sets a field of the configuration.
 var flagOf = map[string]string{
 	"Server": "--server", "Services": "-R", "Name": "--name", "Key": "--key-file", "Heartbeat": "--heartbeat",
+	"MaxStreams": "--max-streams",
 }
 
 // clientConfig turns flags into a configuration, or says which flag is wrong.
@@ -135,7 +137,7 @@ func (f *publishFlags) clientConfig() (tunnel.ClientConfig, error) {
 		TLS: mode, TLSConfig: tlsConfig, ServerName: f.tlsName,
 		PoolMin: f.poolMin, PoolMax: f.poolMax,
 		PoolMinInterval: f.poolMinInterval, PoolMaxInterval: f.poolMaxInterval,
-		KeepAlive: f.keepAlive, Heartbeat: f.heartbeat, Drain: f.drain,
+		MaxStreams: f.maxStreams, KeepAlive: f.keepAlive, Heartbeat: f.heartbeat, Drain: f.drain,
 	}, nil
 }
 

@@ -11,7 +11,7 @@ import (
 // flagOf names the flag that sets a field of the configuration.
 var flagOf = map[string]string{
 	"Bind": "--bind", "AllowPorts": "--allow-ports", "PoolMax": "--pool-max",
-	"Heartbeat": "--heartbeat", "Wait": "--wait", "Keys": "--key-file", "MaxSessions": "--max-sessions",
+	"Heartbeat": "--heartbeat", "Wait": "--wait", "Keys": "--key-file", "MaxSessions": "--max-sessions", "MaxStreams": "--max-streams", "MaxStreamsPerService": "--max-streams-per-service",
 }
 
 // wsaAddrInUse is EADDRINUSE on Windows, whose package syscall has another

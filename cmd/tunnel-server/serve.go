@@ -24,7 +24,8 @@ type serveFlags struct {
 	poolMax                  int
 	heartbeat, wait, drain   time.Duration
 	linger                   time.Duration
-	maxSessions              int
+	maxSessions, maxStreams  int
+	maxPerService            int
 	logLevel                 string
 }
 
@@ -59,6 +60,8 @@ The first start makes a key and prints the command for the client.`,
 	fl.DurationVar(&f.wait, "wait", tunnel.DefaultWait, "how long a user waits for a connection at most")
 	fl.DurationVar(&f.linger, "linger", tunnel.DefaultLinger, "how long public ports stay open, and hold their users, when a client is lost; 0: not at all")
 	fl.IntVar(&f.maxSessions, "max-sessions", tunnel.DefaultMaxSessions, "most clients at the same time")
+	fl.IntVar(&f.maxStreams, "max-streams", 0, "most users at the same time; more wait for a place (default: what the limit of open files allows)")
+	fl.IntVar(&f.maxPerService, "max-streams-per-service", 0, "most users of one service (default: three quarters of --max-streams)")
 	fl.DurationVar(&f.drain, "drain", tunnel.DefaultDrain, "how long streams may finish when the server is stopped")
 	fl.StringVar(&f.logLevel, "log-level", "info", cli.Levels)
 	return c
@@ -115,6 +118,8 @@ func (f *serveFlags) serverConfig() (tunnel.ServerConfig, error) {
 		{f.wait <= 0, fmt.Sprintf("--wait %v: want more than 0", f.wait)},
 		{f.linger < 0, fmt.Sprintf("--linger %v: want 0 or more", f.linger)},
 		{f.maxSessions <= 0, fmt.Sprintf("--max-sessions %d: want at least 1", f.maxSessions)},
+		{f.maxStreams < 0, fmt.Sprintf("--max-streams %d: want 0 or more", f.maxStreams)},
+		{f.maxPerService < 0, fmt.Sprintf("--max-streams-per-service %d: want 0 or more", f.maxPerService)},
 		{f.drain < 0, fmt.Sprintf("--drain %v: want 0 or more", f.drain)},
 		{f.heartbeat <= 0, fmt.Sprintf("--heartbeat %v: want more than 0", f.heartbeat)},
 	} {
@@ -132,6 +137,7 @@ func (f *serveFlags) serverConfig() (tunnel.ServerConfig, error) {
 		Listen: f.listen, Bind: f.bind, AllowPorts: f.allowPorts,
 		TLS: mode, TLSConfig: tlsConfig, PoolMax: f.poolMax,
 		Heartbeat: f.heartbeat, Wait: f.wait, Linger: f.linger, Drain: f.drain, MaxSessions: f.maxSessions,
+		MaxStreams: f.maxStreams, MaxStreamsPerService: f.maxPerService,
 	}, nil
 }
 

@@ -53,6 +53,7 @@ const (
 	ResetTimeout     ResetReason = 4 // the target did not answer in time
 	ResetShutdown    ResetReason = 5 // the program is stopping
 	ResetInternal    ResetReason = 6 // a failure of its own; its log has more
+	ResetOverloaded  ResetReason = 7 // the client serves as many streams as it can
 )
 
 var resetNames = [...]string{
@@ -62,6 +63,7 @@ var resetNames = [...]string{
 	ResetTimeout:     "target timed out",
 	ResetShutdown:    "shutting down",
 	ResetInternal:    "internal error",
+	ResetOverloaded:  "overloaded",
 }
 
 // String says the reason in words.

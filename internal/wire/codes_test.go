@@ -70,8 +70,9 @@ func TestCodes(t *testing.T) {
 		byte(ResetAborted): "aborted", byte(ResetRefused): "target refused the connection",
 		byte(ResetUnreachable): "target unreachable", byte(ResetTimeout): "target timed out",
 		byte(ResetShutdown): "shutting down", byte(ResetInternal): "internal error",
+		byte(ResetOverloaded): "overloaded",
 	}, map[byte]string{1: "aborted", 2: "target refused the connection", 3: "target unreachable",
-		4: "target timed out", 5: "shutting down", 6: "internal error"},
+		4: "target timed out", 5: "shutting down", 6: "internal error", 7: "overloaded"},
 		func(b byte) (string, bool) {
 			_, err := ParseReset([]byte{b})
 			return ResetReason(b).String(), err == nil

@@ -94,7 +94,7 @@ func TestPutFrameHeaderPanics(t *testing.T) {
 }
 
 func TestParseResetAndDoneMalformed(t *testing.T) {
-	for _, payload := range [][]byte{nil, {}, {0}, {7}, {255}, {1, 1}} {
+	for _, payload := range [][]byte{nil, {}, {0}, {8}, {255}, {1, 1}} {
 		if r, err := ParseReset(payload); !errors.Is(err, ErrMalformed) || r != 0 {
 			t.Errorf("ParseReset(%v) = %v, %v", payload, r, err)
 		}
