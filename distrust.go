@@ -10,12 +10,21 @@ import (
 // lost packet or a busy peer is the likelier cause.
 const suspectAge = time.Second
 
+// suspectSlack is how much later than the dead one a suspect may have been
+// proven on the client role. Each end dates a proof when it learns of it, the
+// client up to a round trip apart from the server; what the server closes for
+// being as old, and the client would keep, would look ready here and be gone
+// there.
+const suspectSlack = suspectAge / 2
+
 // Distrust closes the connection with that ID, wherever it is, because it was
 // found dead without a sign from its socket. If it was last proven alive a
 // second or more ago, it takes with it every idle connection that has not been
 // proven since: what killed the one, a middlebox that forgot its flows, killed
 // those too. A connection is proven when it enters the pool or is put back,
-// and on a client pool while it holds unread bytes.
+// and on a client pool while it holds unread bytes; a client pool also closes
+// what was proven up to half a second later, since the two ends of the pair
+// date proofs apart.
 func (p *Pool) Distrust(id ID) {
 	now := time.Now()
 	p.mu.Lock()
@@ -30,7 +39,11 @@ func (p *Pool) Distrust(id ID) {
 	p.removeLocked(dead, ClosedDistrusted)
 	var suspects []sweepItem
 	if now.Sub(dead.provenAt) >= suspectAge {
-		for e := p.idle.oldest; e != nil && !e.provenAt.After(dead.provenAt); e = e.prev {
+		until := dead.provenAt
+		if !p.serverRole {
+			until = until.Add(suspectSlack)
+		}
+		for e := p.idle.oldest; e != nil && !e.provenAt.After(until); e = e.prev {
 			suspects = append(suspects, sweepItem{e, e.uses})
 		}
 	}

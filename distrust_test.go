@@ -57,6 +57,25 @@ func TestDistrustTakesTheOlder(t *testing.T) {
 	}
 }
 
+// TestDistrustAllowsForTheWay: the ends date proofs apart. A client closes what
+// the server may have taken for as old, and no more than that.
+func TestDistrustAllowsForTheWay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newClientCore(t, 8)
+		dead := arrive(t, p, "dead----")
+		time.Sleep(suspectSlack)
+		near := arrive(t, p, "near----")
+		time.Sleep(time.Millisecond)
+		far := arrive(t, p, "far-----")
+		time.Sleep(time.Second)
+		p.Distrust(ID([]byte("dead----")))
+		requireEnded(t, dead)
+		requireEnded(t, near)
+		require.Equal(t, map[CloseReason]uint64{ClosedDistrusted: 2}, p.Stats().Closed)
+		requireEcho(t, mustGet(t, p), far)
+	})
+}
+
 // TestDistrustOfTheYoung: what was proven less than a second ago did not die of
 // idleness, and says nothing of others.
 func TestDistrustOfTheYoung(t *testing.T) {

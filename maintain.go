@@ -81,6 +81,9 @@ func (p *Pool) planLocked(now time.Time) (begin int, pause time.Duration) {
 	}
 	want := min(d.adjusted.capacity+max(p.waiters.len, d.demand), p.limits.MaxCap+p.waiters.len)
 	want -= idle + p.reserved + d.dialing
+	// Takers wait at the other end, so what looks idle here is not there: for
+	// them the dials begin now, whatever may be back in a moment.
+	want = max(want, min(d.demand, p.limits.MaxCap-p.idle.len-p.reserved)-d.dialing)
 	if want <= 0 {
 		return 0, 0
 	}

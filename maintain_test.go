@@ -92,6 +92,29 @@ func TestDemand(t *testing.T) {
 	})
 }
 
+// TestDemandOfALostPool: takers wait at the other end although some look idle
+// here. For them a dial begins at once, within MaxCap.
+func TestDemandOfALostPool(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var f farEnd
+		p := f.newClientPool(t, ClientConfig{
+			Limits: Limits{MinCap: 8, MaxCap: 8}, MinInterval: time.Minute, MaxInterval: time.Minute})
+		time.Sleep(10 * time.Minute) // of the bubble's clock
+		start := time.Now()
+		mustGet(t, p).Close()
+		mustGet(t, p).Close()
+		synctest.Wait()
+		require.Equal(t, 6, p.Active(), "what may be back in a moment is not dialed for")
+		p.Demand(1)
+		synctest.Wait()
+		require.Equal(t, 7, p.Active())
+		p.Demand(5)
+		synctest.Wait()
+		require.Equal(t, 8, p.Active(), "never beyond MaxCap")
+		require.Zero(t, time.Since(start))
+	})
+}
+
 func TestDialsArePaced(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var f farEnd
