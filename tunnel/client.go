@@ -116,7 +116,7 @@ type clientCounters struct {
 // ClientStats are a client's state and its counters since it was made.
 type ClientStats struct {
 	Connected   bool
-	RoundTrip   time.Duration   // smoothed, of the control connection; 0 when not known
+	RoundTrip   time.Duration   // median of the control connection's last few; 0 when not known
 	Services    []ServiceStatus // in the order of the configuration
 	Streams     uint64          // users served, those being served included
 	Open        int             // users being served

@@ -177,13 +177,15 @@ func (v *visit) end(c *serverSession, conn *pool.Conn, id pool.ID, verdict relay
 	conn.Close() // nothing after a Put or Distrust
 }
 
-// ackWait is when an ACK is late.
+// ackWait is when an ACK is late. It may be early rather than late: before the
+// client is asked, a sign of life takes another round trip, as long as that is
+// just then.
 func (c *serverSession) ackWait() time.Duration {
-	smoothed, variation := c.link.RTT()
-	if smoothed == 0 {
+	roundTrip, variation := c.link.RTT()
+	if roundTrip == 0 {
 		return firstAckWait
 	}
-	return min(max(smoothed+4*variation, minAckWait), maxAckWait)
+	return min(max(roundTrip+4*variation, minAckWait), maxAckWait)
 }
 
 // connection waits in order for a pooled connection of this session.

@@ -59,42 +59,68 @@ func overLink(t *testing.T, mode pool.TLSMode, target string, size int) (*host, 
 	return h, g, link
 }
 
+// within is how long a user of a pool that died silently may wait for the first
+// byte, 40 ms of round trip away. A machine that is busy with other things can
+// be late once; what is wrong with the tunnel is late in every round.
+const (
+	within = 400 * time.Millisecond
+	rounds = 5
+)
+
 // TestSilentlyDeadConnections: all idle connections lose everything, and
 // neither end is told; the control connection lives. Each of the next users is
-// served, by a connection dialed after the client was asked, and no byte is
-// lost or reaches the target twice.
+// served soon, by a connection dialed after the client was asked, and no byte
+// is lost or reaches the target twice.
 func TestSilentlyDeadConnections(t *testing.T) {
-	const size = 8
 	inEachMode(t, func(t *testing.T, mode pool.TLSMode) {
-		target := &counting{seen: make(map[string]int)}
-		h, g, link := overLink(t, mode, startTarget(t, target.serve), size)
-		link.Mute(1, link.Carried()) // 0 is control
-		for i := range 2 * size {
-			begun := time.Now()
-			user := g.dial(t)
-			request := fmt.Sprintf("request %d", i)
-			send(t, user, request)
-			require.NoError(t, user.CloseWrite())
-			first := make([]byte, 1)
-			_, err := io.ReadFull(user, first)
-			require.NoError(t, err, "user %d", i)
-			took := time.Since(begun)
-			rest, err := io.ReadAll(user)
-			require.NoError(t, err)
-			require.Equal(t, "got "+request, string(first)+string(rest))
-			t.Logf("user %d: first byte after %v", i, took.Round(time.Millisecond))
+		for round := 1; ; round++ {
+			slowest := usersOfADeadPool(t, mode)
+			if slowest <= within {
+				return
+			}
+			t.Logf("round %d: a user waited %v, more than %v", round, slowest, within)
+			require.Less(t, round, rounds, "no round was within %v", within)
 		}
-		target.mu.Lock()
-		defer target.mu.Unlock()
-		require.Len(t, target.seen, 2*size)
-		for request, times := range target.seen {
-			require.Equal(t, 1, times, "%q reached the target %d times", request, times)
-		}
-		s := h.Stats()
-		require.Positive(t, s.Replays)
-		require.Zero(t, s.NoAck)
-		t.Logf("asked %d times, offered again %d times; closed by the server: %v", s.Asked, s.Replays, s.Pools[0].Closed)
 	})
+}
+
+// usersOfADeadPool kills a pool and serves users one after the other. It
+// returns how long the slowest of the first, as many as there were connections,
+// waited for the first byte.
+func usersOfADeadPool(t *testing.T, mode pool.TLSMode) (slowest time.Duration) {
+	const size = 8
+	target := &counting{seen: make(map[string]int)}
+	h, g, link := overLink(t, mode, startTarget(t, target.serve), size)
+	link.Mute(1, link.Carried()) // 0 is control
+	for i := range 2 * size {
+		begun := time.Now()
+		user := g.dial(t)
+		request := fmt.Sprintf("request %d", i)
+		send(t, user, request)
+		require.NoError(t, user.CloseWrite())
+		first := make([]byte, 1)
+		_, err := io.ReadFull(user, first)
+		require.NoError(t, err, "user %d", i)
+		took := time.Since(begun)
+		rest, err := io.ReadAll(user)
+		require.NoError(t, err)
+		require.Equal(t, "got "+request, string(first)+string(rest))
+		t.Logf("user %d: first byte after %v", i, took.Round(time.Millisecond))
+		if i < size {
+			slowest = max(slowest, took)
+		}
+	}
+	target.mu.Lock()
+	defer target.mu.Unlock()
+	require.Len(t, target.seen, 2*size)
+	for request, times := range target.seen {
+		require.Equal(t, 1, times, "%q reached the target %d times", request, times)
+	}
+	s := h.Stats()
+	require.Positive(t, s.Replays)
+	require.Zero(t, s.NoAck)
+	t.Logf("asked %d times, offered again %d times; closed by the server: %v", s.Asked, s.Replays, s.Pools[0].Closed)
+	return slowest
 }
 
 // TestSilentlyDeadConnectionsAllAtOnce: the same for users who come together.

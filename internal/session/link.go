@@ -30,6 +30,14 @@ const (
 	pingBurst = 50
 )
 
+// A session starts among the handshakes of its pool, which delay its first
+// answers, and the next beat is seconds away. So it pings more often at first,
+// never with two pings on their way: a fortieth of what the peer allows.
+const (
+	earlySpan  = 3 * time.Second
+	earlyEvery = 200 * time.Millisecond
+)
+
 // probeRate bounds the pings that Sign sends.
 const probeRate = rate.Limit(50) // per second
 
@@ -65,7 +73,7 @@ type Link struct {
 }
 
 // New makes a link on a secured and proven connection, which it owns. Beats go
-// out every heartbeat, and the first at once.
+// out every heartbeat, the first at once, and a few more in the first seconds.
 func New(conn net.Conn, heartbeat time.Duration) *Link {
 	return &Link{
 		conn:      conn,
@@ -224,16 +232,27 @@ func (l *Link) readError(err error) error {
 	return fmt.Errorf("%w: %w", ErrEnded, err)
 }
 
-// beats pings until the link ends.
+// beats pings until the link ends, and at first for samples of the round trip
+// between the beats.
 func (l *Link) beats() {
-	t := time.NewTicker(l.heartbeat)
-	defer t.Stop()
+	beat := time.NewTicker(l.heartbeat)
+	defer beat.Stop()
+	early := time.NewTicker(earlyEvery)
+	defer early.Stop()
+	begun := time.Now()
+	l.ping()
 	for {
-		l.ping()
 		select {
 		case <-l.ended:
 			return
-		case <-t.C:
+		case <-beat.C:
+			l.ping()
+		case <-early.C:
+			if l.heartbeat <= earlyEvery || time.Since(begun) > earlySpan {
+				early.Stop()
+			} else if l.beatSent.Load() == 0 { // the one before was answered
+				l.ping()
+			}
 		}
 	}
 }
@@ -285,6 +304,6 @@ func (l *Link) heard() {
 	}
 }
 
-// RTT returns the smoothed round trip and its variation; 0 before the first
-// answer.
-func (l *Link) RTT() (smoothed, variation time.Duration) { return l.rtt.get() }
+// RTT returns the round trip and how much it varies, from the last few
+// answers: medians, see roundTrip. 0 before the first answer.
+func (l *Link) RTT() (median, variation time.Duration) { return l.rtt.get() }

@@ -20,10 +20,62 @@ func TestBeats(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := run(t, beat)
 		begun := time.Now()
-		for i := range uint64(5) {
+		var at []time.Duration
+		for i := range uint64(20) {
 			ping := expect[wire.Ping](t, r)
 			require.Equal(t, i+1, ping.Nonce)
-			require.Equal(t, time.Duration(i)*beat, time.Since(begun), "beat %d", i)
+			at = append(at, time.Since(begun))
+			r.say(t, wire.Pong(ping))
+		}
+		var want []time.Duration
+		for d := time.Duration(0); d <= earlySpan; d += earlyEvery {
+			want = append(want, d)
+		}
+		for d := beat; len(want) < len(at); d += beat {
+			want = append(want, d)
+		}
+		require.Equal(t, want, at)
+		r.cancel()
+		<-r.ended
+	})
+}
+
+// TestEarlyPingsAreAnsweredFirst: one is on its way at a time, so that each
+// answer is a sample, and a peer that does not answer is not asked more often
+// than by beats.
+func TestEarlyPingsAreAnsweredFirst(t *testing.T) {
+	const slow = 450 * time.Millisecond // the peer's answer
+	synctest.Test(t, func(t *testing.T) {
+		r := run(t, beat)
+		begun := time.Now()
+		for i := range uint64(earlySpan / (3 * earlyEvery)) {
+			ping := expect[wire.Ping](t, r)
+			require.Equal(t, time.Duration(i)*3*earlyEvery, time.Since(begun), "the first tick after the answer")
+			time.Sleep(slow)
+			r.say(t, wire.Pong(ping))
+			synctest.Wait()
+			rtt, _ := r.RTT()
+			require.InDelta(t, slow, rtt, 5)
+		}
+		expect[wire.Ping](t, r)
+		require.Equal(t, earlySpan, time.Since(begun))
+		for i := range 2 { // no answer any more
+			expect[wire.Ping](t, r)
+			require.Equal(t, time.Duration(i+1)*beat, time.Since(begun))
+		}
+		r.cancel()
+		<-r.ended
+	})
+}
+
+// TestShortBeatsAreEnough: where they come as often, there is nothing early.
+func TestShortBeatsAreEnough(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := run(t, earlyEvery)
+		begun := time.Now()
+		for i := range 30 {
+			ping := expect[wire.Ping](t, r)
+			require.Equal(t, time.Duration(i)*earlyEvery, time.Since(begun))
 			r.say(t, wire.Pong(ping))
 		}
 		r.cancel()
@@ -67,44 +119,34 @@ func TestAnyMessageIsLife(t *testing.T) {
 func TestRoundTrip(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := run(t, beat)
-		srtt, dev := r.RTT()
-		require.Zero(t, srtt+dev)
+		rtt, dev := r.RTT()
+		require.Zero(t, rtt+dev)
 		answerAfter := func(d time.Duration) {
 			ping := expect[wire.Ping](t, r)
 			time.Sleep(d)
 			r.say(t, wire.Pong(ping))
 			synctest.Wait()
 		}
+		answerAfter(80 * time.Millisecond)
+		rtt, dev = r.RTT()
+		require.InDelta(t, 80*time.Millisecond, rtt, 5)
+		require.InDelta(t, 10*time.Millisecond, dev, 5)
+		answerAfter(120 * time.Millisecond)
 		answerAfter(100 * time.Millisecond)
-		srtt, dev = r.RTT()
-		require.InDelta(t, 100*time.Millisecond, srtt, 5)
-		require.InDelta(t, 50*time.Millisecond, dev, 5)
-		answerAfter(180 * time.Millisecond)
-		srtt, dev = r.RTT()
-		require.InDelta(t, 110*time.Millisecond, srtt, 5)
-		require.InDelta(t, 50*time.Millisecond+30*time.Millisecond/4, dev, 5)
+		rtt, dev = r.RTT()
+		require.InDelta(t, 100*time.Millisecond, rtt, 5)
+		require.InDelta(t, 20*time.Millisecond, dev, 5)
 
 		// Pongs to no ping, to an old one, and twice to one are no samples.
-		for _, nonce := range []uint64{0, 1, 2, 99} {
+		for _, nonce := range []uint64{0, 1, 2, 3, 99} {
 			r.say(t, wire.Pong{Nonce: nonce})
 		}
 		synctest.Wait()
 		again, _ := r.RTT()
-		require.Equal(t, srtt, again)
+		require.Equal(t, rtt, again)
 		r.cancel()
 		<-r.ended
 	})
-}
-
-func TestRoundTripHasAFloor(t *testing.T) {
-	var r roundTrip
-	r.sample(0)
-	srtt, _ := r.get()
-	require.Equal(t, time.Microsecond, srtt)
-	r.sample(-time.Hour)
-	srtt, dev := r.get()
-	require.Equal(t, time.Microsecond, srtt)
-	require.Positive(t, dev)
 }
 
 func TestPingIsAnswered(t *testing.T) {
