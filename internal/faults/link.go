@@ -11,7 +11,6 @@ import (
 	"io"
 	"net"
 	"sync"
-	"sync/atomic"
 	"time"
 )
 
@@ -33,9 +32,14 @@ type Link struct {
 	oneWay   time.Duration
 	ctx      context.Context // ends with Close
 	cancel   context.CancelFunc
-	tasks    sync.WaitGroup  // the accept loop and all connections
-	carried  atomic.Int64    // connections so far
-	mute     [2]atomic.Int64 // connections numbered from mute[0] to mute[1] lose everything
+	tasks    sync.WaitGroup // the accept loop and all connections
+
+	mu       sync.Mutex // guards what follows
+	carried  int64      // connections so far
+	carrying map[int64]context.CancelCauseFunc
+	mute     [bothWays]span
+	stall    span
+	changed  chan struct{} // closed and replaced when a fault begins or ends
 }
 
 // NewLink opens a link to target, a host:port, on a free loopback port. The
@@ -48,7 +52,8 @@ func NewLink(target string, oneWay time.Duration) (*Link, error) {
 	if err != nil {
 		return nil, fmt.Errorf("link to %s: %w", target, err)
 	}
-	l := &Link{listener: listener, target: target, oneWay: oneWay}
+	l := &Link{listener: listener, target: target, oneWay: oneWay,
+		carrying: make(map[int64]context.CancelCauseFunc), changed: make(chan struct{})}
 	l.ctx, l.cancel = context.WithCancel(context.Background())
 	l.tasks.Go(l.accept) // ends when Close closes the listener
 	return l, nil
@@ -66,20 +71,12 @@ func (l *Link) Dial(ctx context.Context) (net.Conn, error) {
 	return new(net.Dialer).DialContext(ctx, "tcp", l.Addr())
 }
 
-// Carried returns how many connections came over the link so far.
-func (l *Link) Carried() int { return int(l.carried.Load()) }
-
-// Mute loses everything on the connections numbered from first to before last,
-// counted from 0 in the order they came, as a middlebox does that forgot their
-// flows: neither bytes nor ends pass, and neither side is told. A later call
-// replaces the range; Mute(0, 0) lets all pass again.
-func (l *Link) Mute(first, last int) {
-	l.mute[0].Store(int64(first))
-	l.mute[1].Store(int64(last))
-}
-
-func (l *Link) muted(number int64) bool {
-	return number >= l.mute[0].Load() && number < l.mute[1].Load()
+// Carried returns how many connections came over the link so far: the number
+// of the next.
+func (l *Link) Carried() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return int(l.carried)
 }
 
 // Close resets every connection on both ends and returns when no goroutine of
@@ -100,31 +97,48 @@ func (l *Link) accept() {
 			sleep(l.ctx, 10*time.Millisecond)
 			continue
 		}
-		number := l.carried.Add(1) - 1
-		l.tasks.Go(func() { l.carry(near, number) }) // ends with the connection, or Close
+		l.mu.Lock()
+		number := l.carried
+		l.carried++
+		ctx, end := context.WithCancelCause(l.ctx)
+		l.carrying[number] = end
+		l.mu.Unlock()
+		l.tasks.Go(func() { // ends with the connection, or Close
+			l.carry(ctx, end, near, number)
+			end(nil)
+			l.mu.Lock()
+			delete(l.carrying, number)
+			l.mu.Unlock()
+		})
 	}
 }
 
 // carry owns near: it connects it with the target and returns when both are
-// closed.
-func (l *Link) carry(near net.Conn, number int64) {
-	far, err := new(net.Dialer).DialContext(l.ctx, "tcp", l.target)
+// closed. end ends it.
+func (l *Link) carry(ctx context.Context, end context.CancelCauseFunc, near net.Conn, number int64) {
+	far, err := new(net.Dialer).DialContext(ctx, "tcp", l.target)
 	if err != nil {
-		sleep(l.ctx, l.oneWay) // the refusal's way back
-		reset(near)
+		sleep(ctx, l.oneWay) // the refusal's way back
+		l.passed(ctx, number)
+		hangUp(near, context.Cause(ctx))
 		return
 	}
-	ctx, end := context.WithCancel(l.ctx)
-	defer end()
-	stop := context.AfterFunc(ctx, func() { reset(near); reset(far) })
+	closed := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(closed)
+		hangUp(near, context.Cause(ctx))
+		hangUp(far, context.Cause(ctx))
+	})
 	var ways sync.WaitGroup
-	ways.Go(func() { l.way(ctx, end, near, far, number) })
-	ways.Go(func() { l.way(ctx, end, far, near, number) })
+	ways.Go(func() { l.way(ctx, end, near, far, number, ToTarget) })
+	ways.Go(func() { l.way(ctx, end, far, near, number, FromTarget) })
 	ways.Wait()
 	if stop() { // both directions ended in order
 		near.Close()
 		far.Close()
+		return
 	}
+	<-closed
 }
 
 // parcel is something under way.
@@ -136,25 +150,26 @@ type parcel struct {
 
 // way carries one direction. An end that is not in order ends the pair, when
 // it is due.
-func (l *Link) way(ctx context.Context, end func(), from, to net.Conn, number int64) {
+func (l *Link) way(ctx context.Context, end context.CancelCauseFunc, from, to net.Conn, number int64, way Way) {
 	queue := make(chan parcel, window)
 	go collect(ctx, from, queue, l.oneWay) // ends with from, which ends with ctx
+	lost := false
 	for p := range queue {
-		if !sleep(ctx, time.Until(p.due)) {
+		if !sleep(ctx, time.Until(p.due)) || !l.passed(ctx, number) {
 			continue // drain, so that collect ends
 		}
-		if l.muted(number) {
+		if lost = lost || l.muted(number, way); lost {
 			continue
 		}
 		switch {
 		case p.err == io.EOF:
 			to.(*net.TCPConn).CloseWrite()
 		case p.err != nil:
-			end()
+			end(errCut)
 		default:
 			if _, err := to.Write(p.data); err != nil {
 				sleep(ctx, l.oneWay) // the reset's way back
-				end()
+				end(errCut)
 			}
 		}
 	}
@@ -193,6 +208,16 @@ func sleep(ctx context.Context, d time.Duration) bool {
 	case <-ctx.Done():
 		return false
 	}
+}
+
+// hangUp closes conn so that its peer sees a reset, or an end of file where
+// that is how.
+func hangUp(conn net.Conn, how error) {
+	if how == errHungUp {
+		conn.Close()
+		return
+	}
+	reset(conn)
 }
 
 // reset closes conn so that its peer sees a reset.
