@@ -163,8 +163,16 @@ func (s *stream) sendResetLocked(why wire.ResetReason) {
 }
 
 // boundLocked gives an aborted stream its last time on the connection, for
-// both sides and both directions.
-func (s *stream) boundLocked() { s.conn.SetDeadline(time.Now().Add(resetDrain)) }
+// both sides and both directions. Until ACK reads have the hand-off's deadline,
+// which is sooner: that the user left makes a dead connection no less dead.
+func (s *stream) boundLocked() {
+	last := time.Now().Add(resetDrain)
+	if s.acked.Load() {
+		s.conn.SetDeadline(last)
+	} else {
+		s.conn.SetWriteDeadline(last)
+	}
+}
 
 func (s *stream) noteResetLocked(why wire.ResetReason) {
 	if s.reason == 0 {
