@@ -95,7 +95,7 @@ func TestFullForLong(t *testing.T) {
 	send(t, user, "in")
 	receive(t, user, "in")
 	for range 3 {
-		isReset(t, g.public(0))
+		turnsAway(t, g.public(0))
 	}
 	require.EqualValues(t, 3, h.Stats().Overflow)
 	t.Log(h.log.find(t, "No place for user"))
@@ -113,15 +113,15 @@ func TestFullClient(t *testing.T) {
 	user := g.dial(t)
 	send(t, user, "in")
 	receive(t, user, "in")
-	isReset(t, g.public(0))
+	turnsAway(t, g.public(0))
 	t.Log(g.log.find(t, "is turned away"))
 	user.Close()
 	eventually(t, func() bool { return g.Stats().Open == 0 }, g.log.text)
 	works(t, g)
 }
 
-// isReset wants a user to be turned away, which may be as early as in the dial.
-func isReset(t *testing.T, addr string) {
+// turnsAway wants a user to be turned away, which may be as early as in the dial.
+func turnsAway(t *testing.T, addr string) {
 	t.Helper()
 	user, err := net.DialTimeout("tcp", addr, patience)
 	if err == nil {
