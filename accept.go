@@ -2,12 +2,11 @@ package pool
 
 import (
 	"cmp"
-	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
+	"math"
 	"net"
 	"net/netip"
 	"sync"
@@ -21,14 +20,6 @@ const (
 	defaultHandshakeTimeout       = 10 * time.Second
 	defaultMaxHandshakes          = 1024
 	defaultMaxHandshakesPerSource = 256
-
-	minAcceptBackoff = 5 * time.Millisecond
-	maxAcceptBackoff = time.Second
-
-	// Wrong proofs are worth a warning, but strangers must not be able to fill
-	// the log: beyond this rate they are logged at debug level.
-	warningsPerSecond = 1
-	warningsBurst     = 10
 )
 
 // AcceptConfig says whom an [Acceptor] lets in.
@@ -56,13 +47,28 @@ type AcceptConfig struct {
 	HandshakeTimeout time.Duration
 
 	// MaxHandshakes and MaxHandshakesPerSource cap how many connections are
-	// between accept and the end of handle, in all and from one IPv4 address or
-	// IPv6 /64. Zero means 1024 and 256. At a cap the one longest without
-	// progress makes way for the newcomer.
+	// between accept and the end of handle, in all and from one source: an IPv4
+	// address or an IPv6 /64. Zero means 1024 and 256. At a cap the one longest
+	// without progress makes way for the newcomer, those that said nothing
+	// first. See [Acceptor.Favor] for who has more.
 	MaxHandshakes, MaxHandshakesPerSource int
 
-	// Logger takes refused connections at debug level, wrong proofs and failures
-	// to accept as warnings; nil logs nothing.
+	// FailureRate is how many failed attempts a second are borne from one
+	// source, and FailureBurst how many at once. An attempt is a connection
+	// that has spoken: it counts while it is unproven, and after that if it
+	// failed; one that succeeds does not count. While there are too many, who
+	// speaks is hung up on before TLS or the proof cost anything. All sources
+	// together that are not favored may make 8 times as many.
+	//
+	// Zero means 200 a second, 1,000 without TLS, and 512 at once. A negative
+	// FailureRate means no limit, which suits a port that everybody reaches
+	// through one proxy.
+	FailureRate  float64
+	FailureBurst int
+
+	// Logger takes refused connections at debug level. Warnings are failures to
+	// accept, and wrong proofs: the first of a source, and then once a minute
+	// how many more there were. Nil logs nothing.
 	Logger Logger
 }
 
@@ -72,6 +78,7 @@ type RejectReason string
 const (
 	RejectAddress RejectReason = "address" // not from AcceptConfig.ClientIP
 	RejectCap     RejectReason = "cap"     // made way for a newcomer, or found no place
+	RejectRate    RejectReason = "rate"    // unheard: too many attempts of its source failed
 	RejectTLS     RejectReason = "tls"     // the TLS handshake failed, or only one side speaks TLS
 	RejectProof   RejectReason = "proof"   // wrong proof, unknown key, or not our protocol
 	RejectTimeout RejectReason = "timeout" // not done within HandshakeTimeout
@@ -96,8 +103,8 @@ type Acceptor struct {
 	keepAlive        time.Duration
 	handshakeTimeout time.Duration
 	log              Logger
-	warnings         *rate.Limiter
 	places           *handshakes
+	failures         *failures
 
 	mu       sync.Mutex // guards the counters
 	accepted uint64
@@ -116,12 +123,12 @@ func NewAcceptor(cfg AcceptConfig) (*Acceptor, error) {
 		keepAlive:        cmp.Or(cfg.KeepAlive, defaultKeepAlive),
 		handshakeTimeout: cmp.Or(cfg.HandshakeTimeout, defaultHandshakeTimeout),
 		log:              orSilent(cfg.Logger),
-		warnings:         rate.NewLimiter(warningsPerSecond, warningsBurst),
 		rejected:         make(map[RejectReason]uint64),
 	}
 	if a.tls, err = serverTLSConfig(mode, cfg.TLSConfig); err != nil {
 		return nil, err
 	}
+	askFirst(a.tls)
 	if cfg.ClientIP != "" {
 		ip, err := netip.ParseAddr(cfg.ClientIP)
 		if err != nil {
@@ -136,166 +143,43 @@ func NewAcceptor(cfg AcceptConfig) (*Acceptor, error) {
 		return nil, errors.New("MaxHandshakes: it is negative")
 	case cfg.MaxHandshakesPerSource < 0:
 		return nil, errors.New("MaxHandshakesPerSource: it is negative")
+	case math.IsNaN(cfg.FailureRate):
+		return nil, errors.New("FailureRate: it is not a number")
+	case cfg.FailureBurst < 0:
+		return nil, errors.New("FailureBurst: it is negative")
 	}
-	a.places = newHandshakes(
-		cmp.Or(cfg.MaxHandshakes, defaultMaxHandshakes),
-		cmp.Or(cfg.MaxHandshakesPerSource, defaultMaxHandshakesPerSource))
+	places := cmp.Or(cfg.MaxHandshakes, defaultMaxHandshakes)
+	a.places = newHandshakes(places, cmp.Or(cfg.MaxHandshakesPerSource, defaultMaxHandshakesPerSource))
+	limit := rate.Limit(cfg.FailureRate)
+	switch {
+	case limit < 0:
+		limit = rate.Inf
+	case limit == 0 && mode == TLSPlain:
+		limit = defaultFailureRatePlain
+	case limit == 0:
+		limit = defaultFailureRate
+	}
+	a.failures = newFailures(limit, cmp.Or(cfg.FailureBurst, defaultFailureBurst), places)
 	return a, nil
 }
 
-// Serve accepts connections on l and calls handle for each that gets through,
-// until ctx ends or l is closed; both are no error. It closes l, ends the
-// handshakes in flight, and returns when all their goroutines, and so all calls
-// of handle, are gone.
+// Favor gives the source of addr, an IPv4 address or an IPv6 /64, a reserved
+// share of the front door until release is called: for the source of a live
+// session, so that strangers, wherever they come from, cannot keep its client's
+// further connections out. A favored source may have twice as many handshakes
+// in flight and fail four times as often as others. Half of all handshakes in
+// flight are the favored sources' when they need them, and what strangers may
+// fail together is not their concern.
 //
-// handle runs in the connection's own goroutine and owns conn. The handshake's
-// deadline is still set on conn, and ctx ends with it; handle returns soon,
-// because the connection's place among those in flight is held until then. When
-// no proof is asked, hello is empty but for [KindPool].
-func (a *Acceptor) Serve(ctx context.Context, l net.Listener, handle func(ctx context.Context, conn net.Conn, hello Hello)) error {
-	ctx, cancel := context.WithCancel(ctx)
-	closeListener := sync.OnceFunc(func() { l.Close() })
-	stop := context.AfterFunc(ctx, closeListener) // wakes Accept
-	var running sync.WaitGroup
-	defer func() {
-		stop()
-		closeListener() // also waits for the one that ctx started
-		cancel()
-		running.Wait()
-	}()
-	backoff := minAcceptBackoff
-	for {
-		conn, err := l.Accept()
-		if err == nil {
-			backoff = minAcceptBackoff
-			a.receive(ctx, conn, &running, handle)
-			continue
-		}
-		if ctx.Err() != nil || listenerClosed(err) {
-			return nil
-		}
-		// Typically the descriptor table is full. No jitter: nobody else waits
-		// in step with us.
-		a.log.Warn("accept on %v failed, trying again in %v: %v", l.Addr(), backoff, err)
-		timer := time.NewTimer(backoff)
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
-			return nil
-		}
-		backoff = min(2*backoff, maxAcceptBackoff)
+// Favor may be called several times for a source, which is favored until the
+// last release. An address that is no IP address has no share to reserve. Each
+// release may be called more than once.
+func (a *Acceptor) Favor(addr net.Addr) (release func()) {
+	source := sourceOf(ipOf(addr))
+	if !source.IsValid() {
+		return func() {}
 	}
-}
-
-// listenerClosed tells the end of a listener, of whatever kind, from a failure
-// that may pass.
-func listenerClosed(err error) bool {
-	return errors.Is(err, net.ErrClosed) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrClosedPipe)
-}
-
-// receive gives an accepted connection a place and a goroutine, or closes it.
-func (a *Acceptor) receive(ctx context.Context, conn net.Conn, running *sync.WaitGroup, handle func(context.Context, net.Conn, Hello)) {
-	ip := remoteIP(conn)
-	if a.clientIP.IsValid() && ip != a.clientIP {
-		a.reject(conn, RejectAddress, errors.New("only the configured address may connect"))
-		conn.Close()
-		return
-	}
-	ctx, cancel := context.WithTimeout(ctx, a.handshakeTimeout)
-	place := &handshakeEntry{source: sourceOf(ip), abort: cancel}
-	if !a.places.add(place) {
-		cancel()
-		a.reject(conn, RejectCap, errors.New("too many handshakes"))
-		conn.Close()
-		return
-	}
-	running.Go(func() { // ends with handle, at latest soon after ctx
-		defer cancel()
-		a.welcome(ctx, conn, place, handle)
-	})
-}
-
-// welcome brings one connection through the door and hands it on, or closes it.
-func (a *Acceptor) welcome(ctx context.Context, raw net.Conn, place *handshakeEntry, handle func(context.Context, net.Conn, Hello)) {
-	// Closing works on every net.Conn, and in every call that may hang.
-	stop := context.AfterFunc(ctx, func() { raw.Close() })
-	tuneTCP(raw, a.keepAlive)
-	conn, hello, err := a.secure(ctx, raw, func() { a.places.progress(place) })
-	if err == nil && a.places.hold(place) && stop() {
-		defer a.places.remove(place)
-		a.mu.Lock()
-		a.accepted++
-		a.mu.Unlock()
-		handle(ctx, conn, hello) // handle owns conn from here
-		return
-	}
-	stop()
-	evicted := a.places.remove(place)
-	cause := ctx.Err()
-	defer raw.Close() // once it is counted, unless ctx closed it before
-	var timeout net.Error
-	switch {
-	case evicted:
-		a.reject(raw, RejectCap, errors.New("it made way for a newcomer"))
-	case cause == context.Canceled:
-		// Serve ends; that is nobody's fault.
-	case cause != nil, errors.As(err, &timeout) && timeout.Timeout():
-		a.reject(raw, RejectTimeout, errors.New("not done in time"))
-	default:
-		a.reject(raw, rejectReason(err), err)
-	}
-}
-
-// secure runs TLS and the proof, calling progress when a stage is passed.
-func (a *Acceptor) secure(ctx context.Context, conn net.Conn, progress func()) (net.Conn, Hello, error) {
-	if deadline, ok := ctx.Deadline(); ok {
-		// A connection without deadlines is closed by welcome at that time.
-		_ = conn.SetDeadline(deadline)
-	}
-	raw := conn
-	var binding []byte
-	if a.tls != nil {
-		session := tls.Server(conn, a.tls)
-		var err error
-		if binding, err = handshake(ctx, session); err != nil {
-			if errors.Is(err, ErrTLSMismatch) {
-				turnAway(raw, answerToPlain)
-			}
-			return nil, Hello{}, &tlsError{err}
-		}
-		conn = session
-		progress()
-	}
-	if a.keys == nil {
-		return conn, Hello{Kind: KindPool}, nil
-	}
-	hello, err := verifyClient(conn, binding, a.keys, progress)
-	if errors.Is(err, ErrTLSMismatch) && a.tls == nil {
-		turnAway(raw, answerToTLS)
-	}
-	return conn, hello, err
-}
-
-// tlsError: the handshake failed, in contrast to what follows it.
-type tlsError struct{ error }
-
-func (e *tlsError) Unwrap() error { return e.error }
-
-func rejectReason(err error) RejectReason {
-	var inTLS *tlsError
-	var proof *proofError
-	switch {
-	case errors.As(err, &proof), errors.Is(err, errVersion):
-		return RejectProof
-	case errors.Is(err, ErrTLSMismatch):
-		return RejectTLS
-	case hungUp(err):
-		return RejectClosed
-	case errors.As(err, &inTLS):
-		return RejectTLS
-	}
-	return RejectClosed
+	return sync.OnceFunc(a.places.favor(source))
 }
 
 // reject counts and logs a connection that was closed. The error may quote what
@@ -304,12 +188,12 @@ func (a *Acceptor) reject(conn net.Conn, reason RejectReason, err error) {
 	a.mu.Lock()
 	a.rejected[reason]++
 	a.mu.Unlock()
-	write := a.log.Debug
+	write, more := a.log.Debug, ""
 	var proof *proofError
-	if errors.As(err, &proof) && a.warnings.Allow() {
-		write = a.log.Warn
+	if errors.As(err, &proof) && a.failures.wrongProof(sourceOf(ipOf(conn.RemoteAddr())), proof.id) {
+		write, more = a.log.Warn, "; more from there are counted and told once a minute"
 	}
-	write("refused a connection from %v (%s): %q", conn.RemoteAddr(), reason, err.Error())
+	write("refused a connection from %v (%s): %q%s", conn.RemoteAddr(), reason, err, more)
 }
 
 // Stats returns the counters as they are now.
@@ -334,11 +218,11 @@ func tuneTCP(conn net.Conn, keepAlive time.Duration) {
 	})
 }
 
-// remoteIP returns the peer's address, unmapped and without a zone; not valid
-// when it has none.
-func remoteIP(conn net.Conn) netip.Addr {
+// ipOf returns an address without its port, unmapped and without a zone; not
+// valid when there is none.
+func ipOf(addr net.Addr) netip.Addr {
 	var ip netip.Addr
-	switch addr := conn.RemoteAddr().(type) {
+	switch addr := addr.(type) {
 	case nil:
 	case *net.TCPAddr:
 		ip = addr.AddrPort().Addr()

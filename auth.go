@@ -133,13 +133,16 @@ func (e *proofError) Error() string {
 var dummyKey = sync.OnceValue(NewKey)
 
 // verifyClient is the server's half of the proof on conn, whose TLS session has
-// the given binding (nil: plain mode). heard is called when the hello is in.
-func verifyClient(conn net.Conn, binding []byte, keys KeyFunc, heard func()) (Hello, error) {
+// the given binding (nil: plain mode). heard is called when the hello is in; its
+// error ends the matter.
+func verifyClient(conn net.Conn, binding []byte, keys KeyFunc, heard func() error) (Hello, error) {
 	hello, tail, err := readHello(conn)
 	if err != nil {
 		return Hello{}, err
 	}
-	heard()
+	if err := heard(); err != nil {
+		return Hello{}, err
+	}
 	key, known := keys(hello)
 	if !known || key.IsZero() {
 		key, known = dummyKey(), false

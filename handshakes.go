@@ -6,23 +6,70 @@ import (
 	"sync"
 )
 
+// favoredPlaces is how many times the usual cap a favored source may have at
+// the front door: its clients' connections and those of whoever shares its
+// address.
+const favoredPlaces = 2
+
 // handshakes are the connections at the front door that are not through it
 // yet: how many there may be, and which one makes way for a newcomer. Its
-// memory is bounded by its cap: a source is known only as long as one of its
-// connections is here.
+// memory is bounded by its cap and by the favored sources: any other is known
+// only as long as one of its connections is here.
+//
+// Sources are of two classes, favored ones and strangers. Either may use every
+// place that the other leaves, and at the cap the class that has more loses
+// one, so that half of the places is within reach of each at any time.
 type handshakes struct {
 	max, maxPerSource int
 
 	mu      sync.Mutex // guards everything below
-	count   int        // those that wait and those that are through to handle
-	waiting list.List  // of *handshakeEntry; in front the one longest without progress
+	classes [2]handshakeClass
 	sources map[netip.Prefix]*handshakeSource
+	favored map[netip.Prefix]int // by how many reasons
+}
+
+// Indexes of handshakes.classes.
+const (
+	classStranger = iota
+	classFavored
+)
+
+// handshakeClass is what the sources of one class have at the front door.
+type handshakeClass struct {
+	count   int // those that wait and those that are through to handle
+	waiting waitingLine
 }
 
 // handshakeSource is what one address, or one IPv6 /64, has at the front door.
 type handshakeSource struct {
 	count   int
-	waiting list.List // as handshakes.waiting
+	waiting waitingLine
+}
+
+// waitingLine orders those that can make way. Who has said nothing goes first:
+// an honest client speaks as soon as it is connected, so that silence, however
+// much of it there is, never costs one its place.
+type waitingLine struct {
+	silent, speaking list.List // of *handshakeEntry; in front the one longest without progress
+}
+
+func (l *waitingLine) front() *list.Element {
+	if e := l.silent.Front(); e != nil {
+		return e
+	}
+	return l.speaking.Front()
+}
+
+// remove takes out e, which is in one of the two.
+func (l *waitingLine) remove(e *list.Element) {
+	l.silent.Remove(e) // does nothing when e is in the other
+	l.speaking.Remove(e)
+}
+
+// speak moves e to the end of those that speak.
+func (l *waitingLine) speak(e *list.Element) *list.Element {
+	l.remove(e)
+	return l.speaking.PushBack(e.Value)
 }
 
 // handshakeEntry is one connection's place.
@@ -30,25 +77,47 @@ type handshakeEntry struct {
 	source netip.Prefix // not valid: the connection has no IP address
 	abort  func()       // ends the handshake; called without the lock
 
+	// Set by add, and not changed after.
+	favored bool
+
 	// Guarded by handshakes.mu; nil when it no longer waits: evicted or held.
-	inAll, inSource *list.Element
-	evicted         bool
+	inClass, inSource *list.Element
+	evicted           bool
 }
 
 func newHandshakes(limit, limitPerSource int) *handshakes {
-	return &handshakes{max: limit, maxPerSource: limitPerSource, sources: make(map[netip.Prefix]*handshakeSource)}
+	return &handshakes{max: limit, maxPerSource: limitPerSource,
+		sources: make(map[netip.Prefix]*handshakeSource), favored: make(map[netip.Prefix]int)}
 }
 
-// add takes a place for e. At a cap the one longest without progress loses its
-// place to e and is aborted. It reports false, and e has no place, only when
-// everyone who could make way is already through the proof: whoever proved a
-// key is worth more than a stranger.
+// favor makes a source favored until the function it returns is called, once.
+// Connections of it that are here already are treated as before.
+func (h *handshakes) favor(source netip.Prefix) (release func()) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.favored[source]++
+	return func() {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		if h.favored[source]--; h.favored[source] == 0 {
+			delete(h.favored, source)
+		}
+	}
+}
+
+// add takes a place for e. At a cap another loses its place to e and is
+// aborted: the one longest without progress, those that said nothing first. It
+// reports false, and e has no place, only when everyone who could make way is
+// already through the proof: whoever proved a key is worth more than a
+// stranger.
 func (h *handshakes) add(e *handshakeEntry) bool {
 	h.mu.Lock()
-	evicted, ok := h.makeWayLocked(e.source)
+	e.favored = h.favored[e.source] > 0
+	evicted, ok := h.makeWayLocked(e)
 	if ok {
-		h.count++
-		e.inAll = h.waiting.PushBack(e)
+		class := h.classLocked(e)
+		class.count++
+		e.inClass = class.waiting.silent.PushBack(e)
 		if e.source.IsValid() {
 			s := h.sources[e.source]
 			if s == nil {
@@ -56,7 +125,7 @@ func (h *handshakes) add(e *handshakeEntry) bool {
 				h.sources[e.source] = s
 			}
 			s.count++
-			e.inSource = s.waiting.PushBack(e)
+			e.inSource = s.waiting.silent.PushBack(e)
 		}
 	}
 	h.mu.Unlock()
@@ -66,36 +135,68 @@ func (h *handshakes) add(e *handshakeEntry) bool {
 	return ok
 }
 
-// makeWayLocked sees to it that one more of that source fits, if it can. One
-// eviction is enough for both caps.
-func (h *handshakes) makeWayLocked(source netip.Prefix) (evicted *handshakeEntry, ok bool) {
-	queue := &h.waiting
-	if s := h.sources[source]; s != nil && s.count >= h.maxPerSource {
-		queue = &s.waiting
-	} else if h.count < h.max {
-		return nil, true
+// makeWayLocked sees to it that newcomer fits, if it can. One eviction is
+// enough for both caps.
+func (h *handshakes) makeWayLocked(newcomer *handshakeEntry) (evicted *handshakeEntry, ok bool) {
+	perSource := h.maxPerSource
+	if newcomer.favored {
+		perSource *= favoredPlaces
 	}
-	front := queue.Front()
+	strangers, favored := &h.classes[classStranger], &h.classes[classFavored]
+	var front *list.Element
+	if s := h.sources[newcomer.source]; s != nil && s.count >= perSource {
+		front = s.waiting.front()
+	} else if strangers.count+favored.count < h.max {
+		return nil, true
+	} else {
+		more, fewer := strangers, favored
+		if favored.count > strangers.count {
+			more, fewer = favored, strangers
+		}
+		if front = more.waiting.front(); front == nil {
+			front = fewer.waiting.front()
+		}
+	}
 	if front == nil {
 		return nil, false
 	}
 	evicted = front.Value.(*handshakeEntry)
-	evicted.evicted = true
-	h.stopWaitingLocked(evicted)
-	h.leaveLocked(evicted)
+	h.evictLocked(evicted)
 	return evicted, true
 }
 
-// progress notes that e passed a stage.
+// evictSilent frees a place, and with it a file descriptor, that a newcomer
+// needs: the oldest of a connection that has said nothing, strangers' first.
+// It reports whether there was one.
+func (h *handshakes) evictSilent() bool {
+	h.mu.Lock()
+	var front *list.Element
+	for i := range h.classes {
+		if front = h.classes[i].waiting.silent.Front(); front != nil {
+			break
+		}
+	}
+	if front == nil {
+		h.mu.Unlock()
+		return false
+	}
+	evicted := front.Value.(*handshakeEntry)
+	h.evictLocked(evicted)
+	h.mu.Unlock()
+	evicted.abort()
+	return true
+}
+
+// progress notes that e's peer spoke, or passed a stage.
 func (h *handshakes) progress(e *handshakeEntry) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if e.inAll == nil {
+	if e.inClass == nil {
 		return
 	}
-	h.waiting.MoveToBack(e.inAll)
+	e.inClass = h.classLocked(e).waiting.speak(e.inClass)
 	if e.inSource != nil {
-		h.sources[e.source].waiting.MoveToBack(e.inSource)
+		e.inSource = h.sources[e.source].waiting.speak(e.inSource)
 	}
 }
 
@@ -127,22 +228,35 @@ func (h *handshakes) remove(e *handshakeEntry) (evicted bool) {
 func (h *handshakes) inFlight() int {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.count
+	return h.classes[classStranger].count + h.classes[classFavored].count
+}
+
+func (h *handshakes) classLocked(e *handshakeEntry) *handshakeClass {
+	if e.favored {
+		return &h.classes[classFavored]
+	}
+	return &h.classes[classStranger]
+}
+
+func (h *handshakes) evictLocked(e *handshakeEntry) {
+	e.evicted = true
+	h.stopWaitingLocked(e)
+	h.leaveLocked(e)
 }
 
 func (h *handshakes) stopWaitingLocked(e *handshakeEntry) {
-	if e.inAll != nil {
-		h.waiting.Remove(e.inAll)
-		e.inAll = nil
+	if e.inClass != nil {
+		h.classLocked(e).waiting.remove(e.inClass)
+		e.inClass = nil
 	}
 	if e.inSource != nil {
-		h.sources[e.source].waiting.Remove(e.inSource)
+		h.sources[e.source].waiting.remove(e.inSource)
 		e.inSource = nil
 	}
 }
 
 func (h *handshakes) leaveLocked(e *handshakeEntry) {
-	h.count--
+	h.classLocked(e).count--
 	if s := h.sources[e.source]; s != nil {
 		if s.count--; s.count == 0 {
 			delete(h.sources, e.source)

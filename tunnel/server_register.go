@@ -227,9 +227,7 @@ func (c *serverSession) listen(r wire.Register) (*published, wire.DenyCode, stri
 		return nil, code, reason
 	}
 	sv := &published{server: s, bind: r.Bind, asked: r.Port, entrance: s.newEntrance(l)}
-	sv.public = service.NewPublic(sv.entrance, func(err error) {
-		s.log.Warn("Port %d cannot accept users: %v; trying again", sv.port(), err)
-	})
+	sv.public = service.NewPublic(sv.entrance, func(text string) { s.log.Warn("Port %d: %s", sv.port(), text) })
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if code, reason := c.roomLocked(r.Ref); code != wire.OK {

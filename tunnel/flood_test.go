@@ -1,0 +1,267 @@
+package tunnel
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	pool "github.com/tunnelpool/pool"
+	"github.com/tunnelpool/pool/internal/wire"
+)
+
+// The flood as long and as dense as it is promised for:
+//
+//	go test ./tunnel -run 'TestFlood$' -v -flood.time 10s -flood.rate 5000
+//
+// The normal run is shorter and holds only what a loaded machine can keep.
+var (
+	floodTime = flag.Duration("flood.time", 2*time.Second, "how long TestFlood lasts")
+	floodRate = flag.Int("flood.rate", 1500, "connections a second that TestFlood attempts")
+)
+
+const (
+	floodAddress = "127.0.0.2" // the strangers'; everybody honest has 127.0.0.1
+	floodUsers   = 200         // honest users a second
+)
+
+// TestFlood: strangers come by the thousand with garbage, silence and wrong
+// proofs. Nobody of them gets in, everybody honest is served, and afterwards
+// nothing is left of it.
+func TestFlood(t *testing.T) {
+	if !canBind(floodAddress) {
+		t.Skipf("this machine has no second loopback address %s", floodAddress)
+	}
+	for _, mode := range []pool.TLSMode{pool.TLSPlain, pool.TLSSelfSigned} {
+		t.Run("mode "+string(mode), func(t *testing.T) { testFlood(t, mode) })
+	}
+}
+
+func testFlood(t *testing.T, mode pool.TLSMode) {
+	h := startServer(t, mode, quietLog)
+	g := startClient(t, h, startTarget(t, echo))
+	g.serveUsers(t, *floodTime/2) // warm
+	goroutines, memory := runtime.NumGoroutine(), heap()
+
+	quiet := g.serveUsers(t, *floodTime)
+	flood := h.flood(t, *floodTime)
+	under := g.serveUsers(t, *floodTime)
+	said := flood.wait(t)
+	most := runtime.NumGoroutine()
+
+	require.Zero(t, said.Admitted, "strangers got in")
+	require.Zero(t, said.Told, "strangers were told what is not theirs")
+	require.Equal(t, g.Stats().Pool.Created+1, h.Stats().Door.Accepted, "more came in than the client made")
+	eventually(t, func() bool { return h.Stats().Door.InFlight == 0 }, func() string { return "strangers are still there" })
+	eventually(t, func() bool { return runtime.NumGoroutine() <= goroutines+8 },
+		func() string { return fmt.Sprintf("%d goroutines, %d before", runtime.NumGoroutine(), goroutines) })
+	grown := int64(heap()) - int64(memory)
+	require.Less(t, grown, int64(10<<20), "memory is not back")
+
+	t.Logf("attempted %d connections in %v, %.0f/s; connected %d, %.0f/s; refused: %v",
+		said.Attempted, said.Took.Round(time.Millisecond), said.perSecond(said.Attempted), said.Connected, said.perSecond(said.Connected), h.Stats().Door.Rejected)
+	t.Logf("first byte, %d users quiet: p50 %v, p99 %v; %d users under the flood: p50 %v, p99 %v",
+		len(quiet), share(quiet, 50), share(quiet, 99), len(under), share(under, 50), share(under, 99))
+	t.Logf("goroutines %d before, %d at the flood's end; heap %+.1f MB after it", goroutines, most, float64(grown)/(1<<20))
+}
+
+// quietLog makes a server log nothing, so that memory is not the log's.
+func quietLog(cfg *ServerConfig) { cfg.Logger = nil }
+
+// heap returns the bytes in use once the garbage is gone.
+func heap() uint64 {
+	var m runtime.MemStats
+	runtime.GC()
+	runtime.GC() // what the first one's finalizers freed
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
+}
+
+// share returns the p-th percentile.
+func share(all []time.Duration, p int) time.Duration {
+	slices.Sort(all)
+	return all[min(len(all)*p/100, len(all)-1)].Round(time.Microsecond)
+}
+
+// serveUsers sends floodUsers users a second through an echo, and returns when
+// each had its first byte.
+func (g *guest) serveUsers(t *testing.T, d time.Duration) []time.Duration {
+	t.Helper()
+	var mu sync.Mutex
+	var all []time.Duration
+	var users sync.WaitGroup
+	begun := time.Now()
+	next := time.NewTicker(time.Second / floodUsers)
+	defer next.Stop()
+	for time.Since(begun) < d {
+		<-next.C
+		users.Go(func() {
+			start := time.Now()
+			took, err := firstByte(g.public(0), start)
+			mu.Lock()
+			defer mu.Unlock()
+			if err != nil {
+				t.Errorf("an honest user: %v", err)
+			}
+			all = append(all, took)
+		})
+	}
+	users.Wait()
+	require.NotEmpty(t, all)
+	return all
+}
+
+func firstByte(addr string, start time.Time) (time.Duration, error) {
+	c, err := net.DialTimeout("tcp", addr, patience)
+	if err != nil {
+		return 0, err
+	}
+	defer c.Close()
+	c.SetDeadline(start.Add(patience))
+	if _, err := c.Write([]byte("?")); err != nil {
+		return 0, err
+	}
+	_, err = io.ReadFull(c, make([]byte, 1))
+	return time.Since(start), err
+}
+
+func canBind(address string) bool {
+	l, err := net.Listen("tcp", net.JoinHostPort(address, "0"))
+	if err != nil {
+		return false
+	}
+	l.Close()
+	return true
+}
+
+// floodOrder is what the strangers' process is told.
+type floodOrder struct {
+	Server string
+	Mode   pool.TLSMode
+	Key    string // only its ID is used, which is no secret
+	Rate   int
+	Time   time.Duration
+}
+
+// floodReport is what it did.
+type floodReport struct {
+	Attempted, Connected int64
+	Admitted             int64 // passed the proof
+	Told                 int64 // heard more than the door tells anybody
+	Took                 time.Duration
+}
+
+func (r floodReport) perSecond(n int64) float64 { return float64(n) / r.Took.Seconds() }
+
+// A flood is strangers in a process of their own, so that the goroutines and
+// the memory that a test sees are not theirs.
+type flood struct {
+	cmd *exec.Cmd
+	out *bytes.Buffer
+}
+
+const floodVariable = "TUNNELPOOL_TEST_FLOOD"
+
+func (h *host) flood(t *testing.T, d time.Duration) *flood {
+	t.Helper()
+	order, err := json.Marshal(floodOrder{Server: h.addr(), Mode: h.mode, Key: h.key.Text(), Rate: *floodRate, Time: d})
+	require.NoError(t, err)
+	f := &flood{cmd: exec.Command(os.Args[0], "-test.run=^TestFloodStrangers$"), out: new(bytes.Buffer)}
+	f.cmd.Env = append(os.Environ(), floodVariable+"="+string(order))
+	f.cmd.Stdout, f.cmd.Stderr = f.out, f.out
+	require.NoError(t, f.cmd.Start())
+	t.Cleanup(func() { f.cmd.Process.Kill() })
+	return f
+}
+
+func (f *flood) wait(t *testing.T) (r floodReport) {
+	t.Helper()
+	require.NoError(t, f.cmd.Wait(), "%s", f.out)
+	for line := range strings.SplitSeq(f.out.String(), "\n") {
+		if report, ok := strings.CutPrefix(line, floodVariable); ok {
+			require.NoError(t, json.Unmarshal([]byte(report), &r))
+			return r
+		}
+	}
+	require.Fail(t, "the strangers do not report", f.out.String())
+	return r
+}
+
+// TestFloodStrangers is the strangers' process and no test of its own.
+func TestFloodStrangers(t *testing.T) {
+	text := os.Getenv(floodVariable)
+	if text == "" {
+		t.Skip("only TestFlood starts this")
+	}
+	var order floodOrder
+	require.NoError(t, json.Unmarshal([]byte(text), &order))
+	report, err := json.Marshal(order.run(t))
+	require.NoError(t, err)
+	fmt.Printf("\n%s%s\n", floodVariable, report)
+}
+
+func (o floodOrder) run(t *testing.T) (r floodReport) {
+	key, err := pool.ParseKey(o.Key)
+	require.NoError(t, err)
+	key = key.Session([]byte("a guess"))
+	ctx, cancel := context.WithTimeout(t.Context(), o.Time)
+	defer cancel()
+	dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(floodAddress)}, Control: bindLate}
+	var strangers sync.WaitGroup
+	places := make(chan struct{}, 4096) // bounds the descriptors
+	begun := time.Now()
+	for i := 0; ctx.Err() == nil; i++ {
+		due := begun.Add(time.Duration(i) * time.Second / time.Duration(o.Rate))
+		if wait := time.Until(due); wait > time.Millisecond {
+			time.Sleep(wait)
+		}
+		select {
+		case places <- struct{}{}:
+		case <-ctx.Done():
+			continue
+		}
+		r.Attempted++
+		strangers.Go(func() {
+			defer func() { <-places }()
+			conn, err := dialer.DialContext(ctx, "tcp", o.Server)
+			if err != nil {
+				return
+			}
+			atomic.AddInt64(&r.Connected, 1)
+			defer reset(conn.(*net.TCPConn))
+			defer context.AfterFunc(ctx, func() { conn.Close() })()
+			switch i % 3 {
+			case 0: // garbage
+				conn.Write([]byte("GET / HTTP/1.1\r\nHost: public\r\nUser-Agent: scanner\r\n\r\n"))
+			case 1: // silence
+			case 2: // a wrong proof
+				s := pool.Security{TLS: o.Mode, TLSConfig: &tls.Config{}, Key: key, Kind: wire.KindControl, Hello: wire.AppendJoin(nil, wire.Join{Name: "x"})}
+				if _, err := s.Secure(ctx, conn); err == nil {
+					atomic.AddInt64(&r.Admitted, 1)
+				}
+				return
+			}
+			if heard, _ := io.Copy(io.Discard, conn); heard > 32 { // a nonce, or an alert
+				atomic.AddInt64(&r.Told, 1)
+			}
+		})
+	}
+	strangers.Wait()
+	r.Took = time.Since(begun)
+	return r
+}
