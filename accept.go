@@ -182,20 +182,6 @@ func (a *Acceptor) Favor(addr net.Addr) (release func()) {
 	return sync.OnceFunc(a.places.favor(source))
 }
 
-// reject counts and logs a connection that was closed. The error may quote what
-// the peer sent, so it is escaped.
-func (a *Acceptor) reject(conn net.Conn, reason RejectReason, err error) {
-	a.mu.Lock()
-	a.rejected[reason]++
-	a.mu.Unlock()
-	write, more := a.log.Debug, ""
-	var proof *proofError
-	if errors.As(err, &proof) && a.failures.wrongProof(sourceOf(ipOf(conn.RemoteAddr())), proof.id) {
-		write, more = a.log.Warn, "; more from there are counted and told once a minute"
-	}
-	write("refused a connection from %v (%s): %q%s", conn.RemoteAddr(), reason, err, more)
-}
-
 // Stats returns the counters as they are now.
 func (a *Acceptor) Stats() AcceptStats {
 	inFlight := a.places.inFlight()

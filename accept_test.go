@@ -4,9 +4,9 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"os"
-	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -22,6 +22,8 @@ func TestNewAcceptorRefuses(t *testing.T) {
 		"HandshakeTimeout":       {HandshakeTimeout: -1},
 		"MaxHandshakes:":         {MaxHandshakes: -1},
 		"MaxHandshakesPerSource": {MaxHandshakesPerSource: -1},
+		"FailureRate":            {FailureRate: math.NaN()},
+		"FailureBurst":           {FailureBurst: -1},
 	} {
 		_, err := NewAcceptor(cfg)
 		require.ErrorContains(t, err, field)
@@ -103,49 +105,6 @@ func TestClientIPOnLoopback(t *testing.T) {
 	_, err = d.secure(t, Security{})
 	require.Error(t, err)
 	require.Contains(t, (<-d.log).text, "(address)")
-}
-
-// failingListener fails at every Accept and notes when.
-type failingListener struct {
-	*pipeListener
-	calls    []time.Time
-	failures int // before the first connection can come; negative: for ever
-}
-
-func (l *failingListener) Accept() (net.Conn, error) {
-	select {
-	case <-l.closed:
-		return nil, net.ErrClosed
-	default:
-	}
-	l.calls = append(l.calls, time.Now())
-	if l.failures == 0 {
-		l.failures = -1
-		return l.pipeListener.Accept()
-	}
-	l.failures--
-	return nil, &net.OpError{Op: "accept", Err: syscall.EMFILE}
-}
-
-func TestAcceptBacksOff(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		l := &failingListener{pipeListener: newPipeListener(), failures: 10}
-		d := openDoorOn(t, l, AcceptConfig{TLS: TLSPlain})
-		l.dial("192.0.2.1:1").Close() // taken after the ten failures
-		for range 12 {
-			require.Contains(t, (<-d.log).text, "accept on pipe failed")
-		}
-		d.cancel()
-		synctest.Wait()
-
-		var waits []time.Duration
-		for i := range l.calls[1:] {
-			waits = append(waits, l.calls[i+1].Sub(l.calls[i]))
-		}
-		const ms = time.Millisecond
-		require.Equal(t, []time.Duration{5 * ms, 10 * ms, 20 * ms, 40 * ms, 80 * ms, 160 * ms, 320 * ms, 640 * ms,
-			time.Second, time.Second, 0, 5 * ms}, waits, "it spins, or does not start afresh after a success")
-	})
 }
 
 func TestServeEnds(t *testing.T) {
@@ -253,27 +212,5 @@ func TestPeerLeaves(t *testing.T) {
 		d.dial(t).Close()
 		require.Contains(t, (<-d.log).text, "(closed)")
 		require.Equal(t, map[RejectReason]uint64{RejectClosed: 1}, d.Stats().Rejected)
-	})
-}
-
-// TestWarningsAreFew: strangers with wrong keys cannot fill the log.
-func TestWarningsAreFew(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		l := newPipeListener()
-		d := openDoorOn(t, l, AcceptConfig{TLS: TLSPlain, Keys: KnownKeys(NewKey())})
-		s := Security{TLS: TLSPlain, Key: NewKey()}
-		count := func(attempts int) (warnings int) {
-			for range attempts {
-				_, err := s.Secure(t.Context(), l.dial("192.0.2.1:1"))
-				require.ErrorIs(t, err, ErrRefused)
-				if (<-d.log).level == "WARN" {
-					warnings++
-				}
-			}
-			return warnings
-		}
-		require.Equal(t, warningsBurst, count(3*warningsBurst))
-		time.Sleep(2 * time.Second) // of the bubble's clock, to earn two more
-		require.Equal(t, 2, count(5))
 	})
 }

@@ -20,6 +20,10 @@ const (
 	// over. It bounds the lines in the log where each connection that ends is
 	// the room for one more.
 	calmAfter = 5 * time.Second
+
+	// silentTooLong is how long who connects may say nothing when descriptors
+	// are short. Clients speak at once; this is a lost packet more.
+	silentTooLong = 2 * time.Second
 )
 
 // Serve accepts connections on l and calls handle for each that gets through,
@@ -60,7 +64,7 @@ func (a *Acceptor) Serve(ctx context.Context, l net.Listener, handle func(ctx co
 		}
 		pause := trouble.failed(err)
 		if outOfDescriptors(err) {
-			a.places.evictSilent() // its descriptor is worth more to who comes
+			a.places.evictSilent(time.Now().Add(-silentTooLong)) // its descriptor is worth more to who comes
 		}
 		timer := time.NewTimer(pause)
 		select {

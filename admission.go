@@ -59,7 +59,7 @@ type failureRecord struct {
 	budget    failureBudget
 	favored   bool // whether budget is that of a favored source
 	count     failureCount
-	lastWrong time.Time     // its last wrong proof
+	lastWrong time.Time     // its last wrong proof, or what was said of them
 	element   *list.Element // in failures.order
 }
 
@@ -117,8 +117,7 @@ func (f *failures) begin(source netip.Prefix, favored bool) bool {
 		f.countLocked(f.records[source], failureCount{unheard: 1}, now)
 		return false
 	}
-	r := f.recordLocked(source, now)
-	f.favorLocked(r, favored, now)
+	r := f.recordLocked(source, favored, now)
 	if !r.budget.allows(now) {
 		f.countLocked(r, failureCount{unheard: 1}, now)
 		return false
@@ -147,31 +146,26 @@ func (f *failures) end(source netip.Prefix, favored, failed bool) {
 }
 
 // recordLocked finds or makes the record of a source.
-func (f *failures) recordLocked(source netip.Prefix, now time.Time) *failureRecord {
-	r := f.records[source]
-	if r != nil {
-		f.order.MoveToBack(r.element)
-		return r
-	}
-	f.makeRoomLocked(now)
-	r = &failureRecord{source: source, budget: newFailureBudget(1, f.limit, f.burst)}
-	r.element = f.order.PushBack(r)
-	f.records[source] = r
-	return r
-}
-
-// favorLocked gives a source the budget that it is due.
-func (f *failures) favorLocked(r *failureRecord, favored bool, now time.Time) {
-	if r.favored == favored {
-		return
-	}
-	r.favored = favored
+func (f *failures) recordLocked(source netip.Prefix, favored bool, now time.Time) *failureRecord {
 	factor := 1
 	if favored {
 		factor = favoredFailures
 	}
-	r.budget.tokens.SetLimitAt(now, rate.Limit(factor)*f.limit)
-	r.budget.tokens.SetBurstAt(now, factor*f.burst)
+	r := f.records[source]
+	switch {
+	case r == nil:
+		f.makeRoomLocked(now)
+		r = &failureRecord{source: source, favored: favored, budget: newFailureBudget(factor, f.limit, f.burst)}
+		r.element = f.order.PushBack(r)
+		f.records[source] = r
+		return r
+	case r.favored != favored:
+		r.favored = favored
+		r.budget.tokens.SetLimitAt(now, rate.Limit(factor)*f.limit)
+		r.budget.tokens.SetBurstAt(now, factor*f.burst)
+	}
+	f.order.MoveToBack(r.element)
+	return r
 }
 
 // makeRoomLocked forgets sources that are clean, and when there are too many

@@ -67,11 +67,11 @@ func (f *failures) countLocked(r *failureRecord, more failureCount, now time.Tim
 
 // wrongProof notes one. It reports true for the first of a source in a while,
 // which is worth a line at once; the others wait for the report.
-func (f *failures) wrongProof(source netip.Prefix, id KeyID) (first bool) {
+func (f *failures) wrongProof(source netip.Prefix, favored bool, id KeyID) (first bool) {
 	now := time.Now()
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	r := f.recordLocked(source, now)
+	r := f.recordLocked(source, favored, now)
 	first = now.Sub(r.lastWrong) >= reportInterval && f.warnings.AllowN(now, 1)
 	r.lastWrong = now
 	if !first {
@@ -92,7 +92,7 @@ func (f *failures) report() (reports []failureReport, covered time.Duration) {
 	for source, r := range f.records {
 		if r.count.any() {
 			reports = append(reports, failureReport{source, r.count})
-			r.count = failureCount{}
+			r.count, r.lastWrong = failureCount{}, now
 		}
 		f.forgetCleanLocked(r, now)
 	}

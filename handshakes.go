@@ -4,6 +4,7 @@ import (
 	"container/list"
 	"net/netip"
 	"sync"
+	"time"
 )
 
 // favoredPlaces is how many times the usual cap a favored source may have at
@@ -79,6 +80,7 @@ type handshakeEntry struct {
 
 	// Set by add, and not changed after.
 	favored bool
+	arrived time.Time
 
 	// Guarded by handshakes.mu; nil when it no longer waits: evicted or held.
 	inClass, inSource *list.Element
@@ -111,6 +113,7 @@ func (h *handshakes) favor(source netip.Prefix) (release func()) {
 // already through the proof: whoever proved a key is worth more than a
 // stranger.
 func (h *handshakes) add(e *handshakeEntry) bool {
+	e.arrived = time.Now()
 	h.mu.Lock()
 	e.favored = h.favored[e.source] > 0
 	evicted, ok := h.makeWayLocked(e)
@@ -165,26 +168,27 @@ func (h *handshakes) makeWayLocked(newcomer *handshakeEntry) (evicted *handshake
 	return evicted, true
 }
 
-// evictSilent frees a place, and with it a file descriptor, that a newcomer
-// needs: the oldest of a connection that has said nothing, strangers' first.
-// It reports whether there was one.
-func (h *handshakes) evictSilent() bool {
+// evictSilent frees a place, and with it a file descriptor that a newcomer
+// needs: the oldest place of a connection that has said nothing since the given
+// time, a stranger's first.
+func (h *handshakes) evictSilent(since time.Time) {
+	var evicted *handshakeEntry
 	h.mu.Lock()
-	var front *list.Element
 	for i := range h.classes {
-		if front = h.classes[i].waiting.silent.Front(); front != nil {
+		front := h.classes[i].waiting.silent.Front()
+		if front == nil {
+			continue
+		}
+		if e := front.Value.(*handshakeEntry); e.arrived.Before(since) {
+			h.evictLocked(e)
+			evicted = e
 			break
 		}
 	}
-	if front == nil {
-		h.mu.Unlock()
-		return false
-	}
-	evicted := front.Value.(*handshakeEntry)
-	h.evictLocked(evicted)
 	h.mu.Unlock()
-	evicted.abort()
-	return true
+	if evicted != nil {
+		evicted.abort()
+	}
 }
 
 // progress notes that e's peer spoke, or passed a stage.

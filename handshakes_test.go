@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -181,84 +182,208 @@ func TestProvenKeepTheirPlace(t *testing.T) {
 	})
 }
 
-// TestHandshakesTable drives the table at random and compares it with a plain
-// slice of who waits, longest first.
+// TestSilenceMakesWayFirst: who speaks keeps its place before any number of
+// those who do not, however long ago it spoke.
+func TestSilenceMakesWayFirst(t *testing.T) {
+	key := NewKey()
+	synctest.Test(t, func(t *testing.T) {
+		l := newPipeListener()
+		d := openDoorOn(t, l, AcceptConfig{TLS: TLSPlain, Keys: KnownKeys(key), MaxHandshakes: 4})
+		far := &gateConn{Conn: l.dial("192.0.2.1:1"), gate: make(chan struct{})} // its answers take long
+		proven := make(chan error, 1)
+		go func() {
+			s := Security{TLS: TLSPlain, Key: key}
+			_, err := s.Secure(t.Context(), far)
+			proven <- err
+		}()
+		_, err := far.release(helloHeadSize + nonceSize)
+		require.NoError(t, err)
+		for i := range 1000 {
+			defer l.dial(fmt.Sprintf("192.0.2.1:%d", 2+i)).Close()
+		}
+		synctest.Wait()
+		require.Equal(t, 4, d.Stats().InFlight)
+		close(far.gate)
+		require.NoError(t, <-proven)
+	})
+}
+
+// TestFavoredSource: strangers from its own address and from everywhere else
+// take all they can, and the client of a live session comes in.
+func TestFavoredSource(t *testing.T) {
+	key := NewKey()
+	synctest.Test(t, func(t *testing.T) {
+		l := newPipeListener()
+		d := openDoorOn(t, l, AcceptConfig{TLS: TLSPlain, Keys: KnownKeys(key), MaxHandshakes: 8, MaxHandshakesPerSource: 2, FailureRate: 1, FailureBurst: 1})
+		knock := func(key Key, from string) error {
+			s := Security{TLS: TLSPlain, Key: key}
+			conn, err := s.Secure(t.Context(), l.dial(from))
+			if err == nil {
+				_, err = io.ReadFull(conn, make([]byte, len(doorGreeting)))
+			}
+			return err
+		}
+		inFlight := func() int {
+			synctest.Wait()
+			return d.Stats().InFlight
+		}
+		release := d.Favor(&net.TCPAddr{IP: net.IPv4(192, 0, 2, 1), Port: 1})
+		again := d.Favor(textAddr("[::ffff:192.0.2.1]:2"))
+		d.Favor(textAddr("pipe"))() // no address: nothing to favor
+		release()
+		release() // the second time is nothing
+		for i := range 20 {
+			defer l.dial(fmt.Sprintf("192.0.2.1:%d", 10+i)).Close()
+		}
+		require.Equal(t, 2*favoredPlaces, inFlight(), "twice the places")
+		for i := range 20 {
+			defer l.dial(fmt.Sprintf("198.51.100.%d:1", i)).Close()
+		}
+		require.Equal(t, 8, inFlight())
+		counts := func() (strangers, favored int) {
+			d.places.mu.Lock()
+			defer d.places.mu.Unlock()
+			return d.places.classes[classStranger].count, d.places.classes[classFavored].count
+		}
+		strangers, favored := counts()
+		require.Equal(t, []int{4, 4}, []int{strangers, favored}, "half is the strangers' at most")
+
+		// Four times the failures, and those of strangers are no matter.
+		for i := range strangerFailures {
+			require.ErrorIs(t, knock(NewKey(), fmt.Sprintf("203.0.113.%d:1", i)), ErrRefused)
+		}
+		require.EqualValues(t, strangerFailures, d.Stats().Rejected[RejectProof])
+		require.ErrorIs(t, knock(key, "203.0.113.200:1"), ErrRefused, "strangers have failed too often together")
+		require.EqualValues(t, 1, d.Stats().Rejected[RejectRate])
+		require.NoError(t, knock(key, "192.0.2.1:100"))
+		time.Sleep(time.Minute)
+		for range favoredFailures {
+			require.ErrorIs(t, knock(NewKey(), "192.0.2.1:101"), ErrRefused)
+		}
+		require.EqualValues(t, strangerFailures+favoredFailures, d.Stats().Rejected[RejectProof])
+		require.ErrorIs(t, knock(key, "192.0.2.1:102"), ErrRefused)
+		require.EqualValues(t, 2, d.Stats().Rejected[RejectRate])
+
+		again()
+		require.Empty(t, d.places.favored)
+		time.Sleep(time.Minute)
+		require.ErrorIs(t, knock(NewKey(), "192.0.2.1:103"), ErrRefused)
+		require.ErrorIs(t, knock(key, "192.0.2.1:104"), ErrRefused, "a stranger again")
+		require.EqualValues(t, 3, d.Stats().Rejected[RejectRate])
+	})
+}
+
+// TestHandshakesTable drives the table at random and compares it with plain
+// slices of who waits, the first to make way in front.
 func TestHandshakesTable(t *testing.T) {
-	const limit, perSource = 12, 5
+	const limit, perSource = 12, 3
 	random := rand.New(rand.NewPCG(1, 2))
 	table := newHandshakes(limit, perSource)
-	var waiting, held []*handshakeEntry
+	var silent, speaking, held []*handshakeEntry
 	aborted := map[*handshakeEntry]bool{}
 	without := func(list []*handshakeEntry, e *handshakeEntry) []*handshakeEntry {
-		var kept []*handshakeEntry
-		for _, x := range list {
-			if x != e {
-				kept = append(kept, x)
-			}
-		}
-		return kept
+		return slices.DeleteFunc(slices.Clone(list), func(x *handshakeEntry) bool { return x == e })
 	}
-	count := func(source netip.Prefix) (n int) {
-		for _, list := range [][]*handshakeEntry{waiting, held} {
-			for _, e := range list {
-				if e.source == source {
-					n++
-				}
+	count := func(ok func(e *handshakeEntry) bool) (n int) {
+		for _, e := range slices.Concat(silent, speaking, held) {
+			if ok(e) {
+				n++
 			}
 		}
 		return n
 	}
-	for range 20000 {
-		switch op := random.IntN(10); {
-		case op < 5:
-			e := &handshakeEntry{}
-			if n := random.IntN(6); n > 0 { // 0: a connection without an address
-				e.source = sourceOf(netip.AddrFrom4([4]byte{192, 0, 2, byte(n)}))
-			}
+	source := func(n int) netip.Prefix {
+		if n == 0 {
+			return netip.Prefix{} // a connection without an address
+		}
+		return sourceOf(netip.AddrFrom4([4]byte{192, 0, 2, byte(n)}))
+	}
+	favors := map[netip.Prefix][]func(){}
+	evictions := 0
+	for range 50000 {
+		waiting := slices.Concat(silent, speaking)
+		switch op := random.IntN(24); {
+		case op < 12:
+			e := &handshakeEntry{source: source(random.IntN(9))}
 			e.abort = func() { aborted[e] = true }
-			var victim *handshakeEntry
-			crowded := e.source.IsValid() && count(e.source) >= perSource
+			favored := len(favors[e.source]) > 0
+			cap := perSource
+			if favored {
+				cap *= favoredPlaces
+			}
+			crowded := e.source.IsValid() && count(func(x *handshakeEntry) bool { return x.source == e.source }) >= cap
 			full := crowded || len(waiting)+len(held) >= limit
-			for _, w := range waiting {
-				if full && (!crowded || w.source == e.source) {
-					victim = w
-					break
+			inFavor := count(func(x *handshakeEntry) bool { return x.favored })
+			victims := func(ok func(x *handshakeEntry) bool) *handshakeEntry {
+				if i := slices.IndexFunc(waiting, ok); i >= 0 {
+					return waiting[i]
+				}
+				return nil
+			}
+			var victim *handshakeEntry
+			switch {
+			case crowded:
+				victim = victims(func(x *handshakeEntry) bool { return x.source == e.source })
+			case full:
+				more := inFavor > limit-inFavor
+				if victim = victims(func(x *handshakeEntry) bool { return x.favored == more }); victim == nil {
+					victim = victims(func(x *handshakeEntry) bool { return x.favored != more })
 				}
 			}
 			clear(aborted)
 			require.Equal(t, !full || victim != nil, table.add(e))
 			require.Equal(t, victim != nil, len(aborted) == 1)
 			if victim != nil {
+				evictions++
 				require.True(t, aborted[victim], "the wrong one made way")
 				require.False(t, table.hold(victim))
 				require.True(t, table.remove(victim))
-				waiting = without(waiting, victim)
+				table.progress(victim)
+				silent, speaking = without(silent, victim), without(speaking, victim)
 			}
 			if !full || victim != nil {
-				waiting = append(waiting, e)
+				require.Equal(t, favored, e.favored)
+				silent = append(silent, e)
 			}
-		case op < 7 && len(waiting) > 0:
+		case op < 18 && len(waiting) > 0:
 			e := waiting[random.IntN(len(waiting))]
 			table.progress(e)
-			waiting = append(without(waiting, e), e)
-		case op == 7 && len(waiting) > 0:
+			silent, speaking = without(silent, e), append(without(speaking, e), e)
+		case op < 20 && len(waiting) > 0:
 			e := waiting[random.IntN(len(waiting))]
 			require.True(t, table.hold(e))
-			waiting, held = without(waiting, e), append(held, e)
-		case op == 8 && len(waiting) > 0:
+			table.progress(e)
+			silent, speaking, held = without(silent, e), without(speaking, e), append(held, e)
+		case op == 20 && len(waiting) > 0:
 			e := waiting[random.IntN(len(waiting))]
 			require.False(t, table.remove(e))
-			waiting = without(waiting, e)
-		case op == 9 && len(held) > 0:
+			silent, speaking = without(silent, e), without(speaking, e)
+		case op == 21 && len(held) > 0:
 			e := held[random.IntN(len(held))]
 			require.False(t, table.remove(e))
 			held = without(held, e)
+		case op == 22:
+			s := source(1 + random.IntN(8))
+			favors[s] = append(favors[s], table.favor(s))
+		case op == 23:
+			s := source(1 + random.IntN(8))
+			if n := len(favors[s]); n > 0 {
+				favors[s][n-1]()
+				favors[s] = favors[s][:n-1]
+			}
 		}
-		require.Equal(t, len(waiting)+len(held), table.inFlight())
+		require.Equal(t, len(silent)+len(speaking)+len(held), table.inFlight())
 	}
-	for _, e := range append(waiting, held...) {
+	require.Greater(t, evictions, 1000)
+	for _, e := range slices.Concat(silent, speaking, held) {
 		table.remove(e)
+	}
+	for _, all := range favors {
+		for _, release := range all {
+			release()
+		}
 	}
 	require.Zero(t, table.inFlight())
 	require.Empty(t, table.sources, "the table remembers sources without handshakes")
+	require.Empty(t, table.favored)
 }

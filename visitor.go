@@ -19,16 +19,17 @@ type visitor struct {
 // receive gives an accepted connection a place and a goroutine, or closes it.
 func (a *Acceptor) receive(ctx context.Context, conn net.Conn, running *sync.WaitGroup, handle func(context.Context, net.Conn, Hello)) {
 	ip := ipOf(conn.RemoteAddr())
+	v := &visitor{door: a, raw: conn, place: &handshakeEntry{source: sourceOf(ip)}}
 	if a.clientIP.IsValid() && ip != a.clientIP {
-		a.reject(conn, RejectAddress, errOtherAddress)
+		v.reject(RejectAddress, errOtherAddress)
 		conn.Close()
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, a.handshakeTimeout)
-	v := &visitor{door: a, raw: conn, place: &handshakeEntry{source: sourceOf(ip), abort: cancel}}
+	v.place.abort = cancel
 	if !a.places.add(v.place) {
 		cancel()
-		a.reject(conn, RejectCap, errTooMany)
+		v.reject(RejectCap, errTooMany)
 		hangUp(conn)
 		return
 	}
@@ -69,16 +70,16 @@ func (v *visitor) welcome(ctx context.Context, handle func(context.Context, net.
 	var timeout net.Error
 	switch {
 	case evicted:
-		a.reject(v.raw, RejectCap, errMadeWay)
+		v.reject(RejectCap, errMadeWay)
 	case cause == context.Canceled:
 		// Serve ends; that is nobody's fault.
 	case cause != nil, errors.As(err, &timeout) && timeout.Timeout():
-		a.reject(v.raw, RejectTimeout, errLate)
+		v.reject(RejectTimeout, errLate)
 	case errors.Is(err, errUnheard):
-		a.reject(v.raw, RejectRate, errUnheard)
+		v.reject(RejectRate, errUnheard)
 		hangUp(v.raw)
 	default:
-		a.reject(v.raw, rejectReason(err), err)
+		v.reject(rejectReason(err), err)
 	}
 	v.raw.Close() // once it is counted, unless ctx closed it before
 }
@@ -102,6 +103,21 @@ func (v *visitor) settle(failed bool) {
 	if v.attempts {
 		v.door.failures.end(v.place.source, v.place.favored, failed)
 	}
+}
+
+// reject counts and logs a connection that is not let in. The error may quote
+// what the peer sent, so it is escaped.
+func (v *visitor) reject(reason RejectReason, err error) {
+	a := v.door
+	a.mu.Lock()
+	a.rejected[reason]++
+	a.mu.Unlock()
+	write, more := a.log.Debug, ""
+	var proof *proofError
+	if errors.As(err, &proof) && a.failures.wrongProof(v.place.source, v.place.favored, proof.id) {
+		write, more = a.log.Warn, "; more from there are counted and told once a minute"
+	}
+	write("refused a connection from %v (%s): %q%s", v.raw.RemoteAddr(), reason, err, more)
 }
 
 // hangUp closes a connection by a reset. Nothing is on the way that it could
