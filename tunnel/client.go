@@ -277,16 +277,7 @@ func (c *Client) Run(ctx context.Context) error {
 // left.
 func (c *Client) drain() {
 	defer c.cut()
-	open := c.active.count()
-	if open == 0 || c.cfg.Drain < 0 {
-		return
-	}
-	c.log.Info("Stopping: %d streams have %v to finish", open, c.cfg.Drain)
-	limit, cancel := context.WithTimeout(c.streams, c.cfg.Drain)
-	defer cancel()
-	if left := c.active.wait(limit.Done()); left > 0 {
-		c.log.Warn("Stopping: %d streams did not finish and are cut", left)
-	}
+	drainStreams(c.streams, &c.active, c.cfg.Drain, c.log)
 }
 
 // Close ends the client at once; streams are cut. Run returns soon after. It

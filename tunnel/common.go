@@ -39,55 +39,6 @@ func checkHeartbeat(d time.Duration) error {
 	return nil
 }
 
-// tally counts what is in progress and lets one wait for none.
-type tally struct {
-	mu   sync.Mutex
-	n    int
-	none chan struct{} // closed when n falls to 0; made by wait
-}
-
-func (t *tally) add() {
-	t.mu.Lock()
-	t.n++
-	t.mu.Unlock()
-}
-
-func (t *tally) done() {
-	t.mu.Lock()
-	t.n--
-	if t.n == 0 && t.none != nil {
-		close(t.none)
-		t.none = nil
-	}
-	t.mu.Unlock()
-}
-
-func (t *tally) count() int {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.n
-}
-
-// wait waits until none is in progress, but not past end. It returns how many
-// are left.
-func (t *tally) wait(end <-chan struct{}) int {
-	t.mu.Lock()
-	if t.n == 0 {
-		t.mu.Unlock()
-		return 0
-	}
-	if t.none == nil {
-		t.none = make(chan struct{})
-	}
-	none := t.none
-	t.mu.Unlock()
-	select {
-	case <-none:
-	case <-end:
-	}
-	return t.count()
-}
-
 // silentLogger is the Logger of a configuration that names none.
 type silentLogger struct{}
 

@@ -6,6 +6,7 @@ import (
 	"net"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -172,4 +173,29 @@ func TestRunTwice(t *testing.T) {
 	require.NoError(t, err)
 	cl.Close()
 	require.NoError(t, cl.Run(t.Context()))
+}
+
+// TestDrainProgress: what is left is told now and then, when it has changed.
+func TestDrainProgress(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var active tally
+		for range 3 {
+			active.add()
+		}
+		for _, after := range []time.Duration{time.Second, 2 * time.Second, 14 * time.Second} {
+			time.AfterFunc(after, active.done)
+		}
+		log, begun := new(recorder), time.Now()
+		drainStreams(t.Context(), &active, 30*time.Second, log)
+		require.Equal(t, 14*time.Second, time.Since(begun))
+		require.Equal(t, "INFO Stopping: 3 streams have 30s to finish\n"+
+			"INFO Stopping: 1 streams are left, and have 25s", log.text())
+
+		active.add()
+		log, begun = new(recorder), time.Now()
+		drainStreams(t.Context(), &active, 30*time.Second, log)
+		require.Equal(t, 30*time.Second, time.Since(begun))
+		require.Equal(t, "INFO Stopping: 1 streams have 30s to finish\n"+
+			"WARN Stopping: 1 streams did not finish and are cut", log.text())
+	})
 }

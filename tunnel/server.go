@@ -279,16 +279,7 @@ func (s *Server) drain() {
 		c.stop()
 		c.sayGoodbye(goingAway)
 	}
-	open := s.active.count()
-	if open == 0 || s.cfg.Drain < 0 {
-		return
-	}
-	s.log.Info("Stopping: %d streams have %v to finish", open, s.cfg.Drain)
-	limit, cancel := context.WithTimeout(s.streams, s.cfg.Drain)
-	defer cancel()
-	if left := s.active.wait(limit.Done()); left > 0 {
-		s.log.Warn("Stopping: %d streams did not finish and are cut", left)
-	}
+	drainStreams(s.streams, &s.active, s.cfg.Drain, s.log)
 }
 
 var goingAway = wire.GoAway{Code: wire.Shutdown, Text: "the server is stopping"}
