@@ -99,6 +99,8 @@ type Client struct {
 
 	ledger ledger // what became of stream numbers, over all sessions
 
+	roused chan struct{} // buffered: the way to the server may be open again
+
 	mu      sync.Mutex // guards what follows
 	running bool
 	status  []ServiceStatus // by index of cfg.Services
@@ -133,7 +135,7 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 	if err := cfg.fill(); err != nil {
 		return nil, err
 	}
-	c := &Client{cfg: cfg, log: cfg.Logger, changed: make(chan struct{})}
+	c := &Client{cfg: cfg, log: cfg.Logger, changed: make(chan struct{}), roused: make(chan struct{}, 1)}
 	rand.Read(c.instance[:])
 	c.targets = make([]target, len(cfg.Services))
 	for i, s := range cfg.Services {
@@ -336,13 +338,14 @@ func (c *Client) Stats() ClientStats {
 	return st
 }
 
-// setStatus changes one service's state and tells those who wait in Up. It
-// reports whether anything changed.
-func (c *Client) setStatus(i int, up bool, addr, reason string) bool {
+// setStatus changes one service's state on the word of a session, if that is
+// the current one, and tells those who wait in Up. It reports whether anything
+// changed.
+func (c *Client) setStatus(cs *clientSession, i int, up bool, addr, reason string) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	s := &c.status[i]
-	if s.Up == up && s.Addr == addr && s.Reason == reason {
+	if c.current != cs || s.Up == up && s.Addr == addr && s.Reason == reason {
 		return false
 	}
 	s.Up, s.Addr, s.Reason = up, addr, reason
@@ -350,10 +353,23 @@ func (c *Client) setStatus(i int, up bool, addr, reason string) bool {
 	return true
 }
 
-// setCurrent changes the session; without one no service is up.
+// setCurrent changes the session; until the server answers no service is up.
 func (c *Client) setCurrent(cs *clientSession, reason string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.setCurrentLocked(cs, reason)
+}
+
+// sessionOver ends a session's time as the current one.
+func (c *Client) sessionOver(cs *clientSession, reason string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.current == cs {
+		c.setCurrentLocked(nil, reason)
+	}
+}
+
+func (c *Client) setCurrentLocked(cs *clientSession, reason string) {
 	c.current = cs
 	for i := range c.status {
 		c.status[i].Up, c.status[i].Addr, c.status[i].Reason = false, "", reason

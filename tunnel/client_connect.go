@@ -3,6 +3,7 @@ package tunnel
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net"
@@ -42,7 +43,11 @@ func (c *Client) keepConnected(ctx context.Context) {
 		if welcomed {
 			last = ""
 			pause = plan.ended(err, now.Sub(begun), now)
-			c.log.Warn("Connection to %s lost: %v; reconnecting", c.cfg.Server, err)
+			if errors.Is(err, errStopping) {
+				c.log.Info("%s is stopping; looking for its successor", c.cfg.Server)
+			} else {
+				c.log.Warn("Connection to %s lost: %v; reconnecting", c.cfg.Server, err)
+			}
 		} else {
 			pause = plan.failed(err, now)
 			if line := explain(c.cfg.Server, err); line != last || time.Since(lastLogged) >= repeatNotice {
@@ -54,9 +59,19 @@ func (c *Client) keepConnected(ctx context.Context) {
 		t := time.NewTimer(pause)
 		select {
 		case <-ctx.Done():
-			t.Stop()
 		case <-t.C:
+		case <-c.roused:
+			plan = schedule{}
 		}
+		t.Stop()
+	}
+}
+
+// rouse ends a pause between attempts.
+func (c *Client) rouse() {
+	select {
+	case c.roused <- struct{}{}:
+	default: // it is not over yet, or there is none
 	}
 }
 
@@ -81,7 +96,7 @@ func (c *Client) connect(ctx context.Context, eager bool) (welcomed bool, err er
 		return false, err
 	}
 	// The faster beat of the two: it is enough to set it on one side.
-	cs := &clientSession{client: c, pool: p, link: session.New(conn, min(c.cfg.Heartbeat, w.Heartbeat))}
+	cs := &clientSession{client: c, pool: p, retired: make(chan struct{}), link: session.New(conn, min(c.cfg.Heartbeat, w.Heartbeat))}
 	return true, cs.run(ctx)
 }
 

@@ -32,10 +32,13 @@ type clientSession struct {
 	final  [maxServices]atomic.Bool  // services whose denial will not pass in this session
 	asked  [maxServices]atomic.Int32 // Registers that the server has not answered
 	told   bool                      // the server said GoAway; handle's own
+
+	retired chan struct{} // closed when the server is stopping: another session may begin
 }
 
-// run publishes the services and serves until the link ends. When ctx ends it
-// drains first.
+// run publishes the services and serves until the link ends, or the server
+// says that it stops: then the link lives on beside a next session, until the
+// server ends it. When ctx ends it drains first.
 func (cs *clientSession) run(ctx context.Context) error {
 	c := cs.client
 	c.setCurrent(cs, "waiting for the server's answer")
@@ -43,22 +46,30 @@ func (cs *clientSession) run(ctx context.Context) error {
 	tasks.Go(func() { cs.pool.Run(context.Background()) }) // ends with the pool's Close
 	tasks.Go(func() { cs.registerAll() })                  // ends with the link
 	tasks.Go(func() { cs.drainWith(ctx) })                 // ends with the link
-	err := cs.link.Run(context.Background(), cs.handle)    // drainWith ends it
-	c.setCurrent(nil, "connection lost")
-	// Streams in progress outlive the session: they finish, and their
-	// connections close when they are put back.
-	c.tasks.Go(func() {
+	ended := make(chan error, 1)
+	c.tasks.Go(func() { // ends with the link and the streams
+		ended <- cs.link.Run(context.Background(), cs.handle) // drainWith ends it
+		// Streams in progress outlive the session: they finish, and their
+		// connections close when they are put back.
 		cs.pool.Drain(c.streams)
 		cs.pool.Close()
-	})
-	if ctx.Err() != nil {
-		cs.pool.Close()
 		tasks.Wait()
+	})
+	select {
+	case err := <-ended:
+		c.sessionOver(cs, "connection lost")
 		return err
+	case <-cs.retired:
+		c.sessionOver(cs, "the server is stopping")
+		c.tasks.Go(func() { // ends with the link
+			<-cs.link.Done()
+			c.rouse() // the next server may be there
+		})
+		return errStopping
 	}
-	c.tasks.Go(tasks.Wait)
-	return err
 }
+
+var errStopping = errors.New("the server is stopping")
 
 // drainWith waits for ctx to end, tells the server, keeps the link until the
 // streams have ended, and ends it once the goodbye is written.
@@ -89,6 +100,8 @@ func (cs *clientSession) registerAll() {
 		select {
 		case <-cs.link.Done():
 			return
+		case <-cs.retired:
+			return
 		case <-t.C:
 		}
 	}
@@ -115,6 +128,7 @@ func (cs *clientSession) handle(m wire.Message) error {
 			return errReplaced
 		}
 		cs.pool.Drain(closedContext) // nothing new; streams in progress finish
+		close(cs.retired)
 	default:
 		return fmt.Errorf("%v is not a server's to send", m.Type())
 	}
@@ -133,13 +147,13 @@ func (cs *clientSession) registered(m wire.Registered) error {
 	svc := c.cfg.Services[m.Ref]
 	if m.Code != wire.OK {
 		cs.final[m.Ref].Store(!mayPass(m.Code))
-		if c.setStatus(int(m.Ref), false, "", quoteSafe(m.Text)) {
+		if c.setStatus(cs, int(m.Ref), false, "", quoteSafe(m.Text)) {
 			c.log.Warn("Service %q is not up: %s%s", svc.Name, quoteSafe(m.Text), remedy(m.Code))
 		}
 		return nil
 	}
 	addr := publicAddr(c.cfg.Server, m.Addr)
-	if c.setStatus(int(m.Ref), true, addr, "") {
+	if c.setStatus(cs, int(m.Ref), true, addr, "") {
 		c.tasks.Go(func() { cs.tellUp(svc, addr) }) // ends within warmWait
 	}
 	return nil

@@ -22,6 +22,12 @@ type ServerConfig struct {
 	Listen   string
 	Listener net.Listener
 
+	// Inherited are listening TCP sockets, for instance from systemd, that are
+	// used for services on their addresses instead of opening the port. They
+	// belong to the server and stay open until Run is over or Close is called, so
+	// that users wait while no service is up there.
+	Inherited []net.Listener
+
 	// Bind is the address that public ports bind to, default all addresses.
 	// When set, a client cannot choose another.
 	Bind string
@@ -261,6 +267,7 @@ func (s *Server) Run(ctx context.Context) error {
 	s.cut()
 	s.endSessions()
 	s.tasks.Wait()
+	s.closeInherited()
 	return err
 }
 
@@ -268,6 +275,7 @@ func (s *Server) Run(ctx context.Context) error {
 // may be called at any time, and more than once.
 func (s *Server) Close() error {
 	s.cut()
+	s.closeInherited()
 	return s.listener.Close()
 }
 

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"strconv"
 	"syscall"
 
 	"github.com/tunnelpool/pool/internal/wire"
@@ -43,7 +42,7 @@ const freePortTries = 64
 // chooses must be allowed too.
 func (s *Server) listenPublic(bind string, port uint16) (net.Listener, error) {
 	for range freePortTries {
-		l, err := net.Listen("tcp", net.JoinHostPort(bind, strconv.Itoa(int(port))))
+		l, err := s.listenTCP(bind, port)
 		if err != nil {
 			return nil, err
 		}
@@ -66,7 +65,7 @@ func (s *Server) listenLowest(bind string) (net.Listener, error) {
 		if !s.portAllowed(port) {
 			continue
 		}
-		if l, err := net.Listen("tcp", net.JoinHostPort(bind, strconv.Itoa(int(port)))); err == nil {
+		if l, err := s.listenTCP(bind, port); err == nil {
 			return l, nil
 		}
 	}

@@ -82,8 +82,8 @@ func serve(c *cobra.Command, f serveFlags) error {
 	cfg.Logger = log
 	// The key comes last: one made by a start that then fails would never be
 	// shown.
-	if cfg.Listener, err = net.Listen("tcp", cfg.Listen); err != nil {
-		return listenError(err)
+	if err := listen(&cfg); err != nil {
+		return err
 	}
 	key, err := serverKey(f.keyFile, f.stateDir)
 	if err != nil {

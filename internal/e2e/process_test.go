@@ -3,6 +3,7 @@ package e2e
 import (
 	"bufio"
 	"bytes"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -24,6 +25,9 @@ type host struct {
 	t     *testing.T
 	state string
 	key   string // given in TUNNEL_KEY
+
+	sockets []*os.File // handed over as systemd does; their names
+	named   string
 }
 
 func newHost(t *testing.T, key string) host {
@@ -32,7 +36,14 @@ func newHost(t *testing.T, key string) host {
 
 func (h host) command(program string, args ...string) *exec.Cmd {
 	c := exec.Command(filepath.Join(build(h.t), program), args...)
+	if len(h.sockets) > 0 {
+		c = exec.Command("sh", append([]string{"-c", `LISTEN_PID=$$ exec "$0" "$@"`, c.Path}, args...)...)
+		c.ExtraFiles = h.sockets
+	}
 	c.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + filepath.Dir(h.state), "STATE_DIRECTORY=" + h.state}
+	if len(h.sockets) > 0 {
+		c.Env = append(c.Env, fmt.Sprintf("LISTEN_FDS=%d", len(h.sockets)), "LISTEN_FDNAMES="+h.named)
+	}
 	if h.key != "" {
 		c.Env = append(c.Env, "TUNNEL_KEY="+h.key)
 	}
