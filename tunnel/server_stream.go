@@ -21,6 +21,12 @@ const (
 	minAckWait   = 100 * time.Millisecond
 	maxAckWait   = 2 * time.Second
 	firstAckWait = time.Second // before the first sample
+
+	// owedWait is how long an ACK may take whose client says that it committed:
+	// a target may have seen the user, so all that is left is to wait or to
+	// reset, and nothing is gained by a reset. TCP sends a lost segment again
+	// after 0.2, 0.6, 1.4 and 3 s, if nobody tells it earlier.
+	owedWait = 4 * time.Second
 )
 
 // visit is one user, from accept to the end of the stream.
@@ -159,7 +165,7 @@ func (v *visit) offerOn(c *serverSession, ref uint16, conn *pool.Conn) (*relay.O
 	wait := min(c.ackWait()<<v.attempts, maxAckWait) // a client that is merely slow gets more time
 	v.attempts++
 	return &relay.Offering{
-		Conn: conn, Number: number, AckWait: wait,
+		Conn: conn, Number: number, AckWait: wait, OwedWait: owedWait,
 		Ask: c.asker(v.service, number, v.patience),
 		End: func(verdict relay.Verdict) { v.end(c, conn, id, verdict) },
 	}, nil

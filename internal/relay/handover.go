@@ -26,14 +26,15 @@ type handover struct {
 // run returns nil when the client has taken the user over.
 func (h *handover) run(ctx context.Context) error {
 	for {
-		e := h.readAck()
+		e := h.readAck(h.current.AckWait)
 		act := h.on(e)
 		if act == handoff.Ask {
 			act = h.ask(ctx, e == handoff.Died)
 		}
 		if act == handoff.Wait { // the answer was committed: ACK is owed
-			h.stream.conn.SetReadDeadline(time.Now().Add(h.current.AckWait))
-			act = h.on(h.readAck())
+			wait := h.current.OwedWait
+			h.stream.conn.SetReadDeadline(time.Now().Add(wait))
+			act = h.on(h.readAck(wait))
 		}
 		switch act {
 		case handoff.Proceed:
@@ -97,14 +98,15 @@ func (h *handover) clearDeadline() {
 	s.conn.SetReadDeadline(time.Time{})
 }
 
-// readAck reads until ACK, the deadline, or the connection's end.
-func (h *handover) readAck() handoff.Event {
+// readAck reads until ACK, the deadline, or the connection's end. The deadline
+// is set, and lies wait ahead of where the waiting began.
+func (h *handover) readAck(wait time.Duration) handoff.Event {
 	head, err := h.frames.next()
 	switch {
 	case err == nil && head.Type == wire.FrameAck:
 		return handoff.Acked
 	case isTimeout(err):
-		h.cause = fmt.Errorf("nothing within %v", h.current.AckWait)
+		h.cause = fmt.Errorf("nothing within %v", wait)
 		return handoff.Expired
 	case err == nil:
 		err = fmt.Errorf("%w: %v before ACK", errProtocol, head.Type)
@@ -134,7 +136,7 @@ func (h *handover) ask(ctx context.Context, died bool) handoff.Action {
 		h.wake(conn)
 	}()
 	if !died {
-		if e := h.readAck(); e != handoff.Expired { // Expired: woken by the answer
+		if e := h.readAck(h.current.AckWait); e != handoff.Expired { // Expired: woken by the answer
 			if act := h.on(e); act == handoff.Proceed {
 				return act
 			}

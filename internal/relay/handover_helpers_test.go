@@ -33,7 +33,10 @@ type handing struct {
 
 // hand begins to hand a user over, on up to handoff.MaxAttempts connections
 // with that wait for ACK.
-func hand(t *testing.T, ackWait time.Duration) *handing {
+func hand(t *testing.T, ackWait time.Duration) *handing { return handOwed(t, ackWait, patience) }
+
+// handOwed is hand with a wait of its own for an ACK that is owed.
+func handOwed(t *testing.T, ackWait, owedWait time.Duration) *handing {
 	t.Helper()
 	require.Eventually(t, func() bool { return keptAll.Load() == 0 }, patience, time.Millisecond)
 	h := &handing{
@@ -58,7 +61,7 @@ func hand(t *testing.T, ackWait time.Duration) *handing {
 		}
 		number := uint32(firstNumber + i)
 		return &Offering{
-			Conn: ends[i], Number: number, AckWait: ackWait,
+			Conn: ends[i], Number: number, AckWait: ackWait, OwedWait: owedWait,
 			Ask: func(ctx context.Context) (handoff.Answer, bool) {
 				h.asks <- number
 				select {

@@ -35,8 +35,21 @@ func TestCommittedThenACK(t *testing.T) {
 	h.completes(t, 0)
 }
 
-func TestCommittedWithoutACK(t *testing.T) {
+// TestCommittedThenLateACK: an ACK that is owed may take far longer than one
+// that the client was not asked for.
+func TestCommittedThenLateACK(t *testing.T) {
 	h := hand(t, soon)
+	send(t, h.user, "hello")
+	require.NoError(t, h.user.CloseWrite())
+	h.offered(t, 0, "hello", true)
+	h.asked(t, 0)
+	h.answers <- handoff.Committed
+	time.Sleep(10 * soon) // the delay is the fault
+	h.completes(t, 0)
+}
+
+func TestCommittedWithoutACK(t *testing.T) {
+	h := handOwed(t, soon, soon)
 	h.offered(t, 0, "", false)
 	h.asked(t, 0)
 	h.answers <- handoff.Committed

@@ -28,7 +28,11 @@ const (
 type Offering struct {
 	Conn    net.Conn
 	Number  uint32
-	AckWait time.Duration // when ACK is late
+	AckWait time.Duration // when ACK is late, and the client is asked
+	// OwedWait is how long ACK may take from when the client has said that it
+	// committed. Then there is nothing to try but to wait, so it outlasts
+	// whatever can delay a segment.
+	OwedWait time.Duration
 	// Ask sends cancel and waits for the answer, over control connections if
 	// need be. False: nobody will answer any more, or ctx ended.
 	Ask func(ctx context.Context) (handoff.Answer, bool)
