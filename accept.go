@@ -38,8 +38,8 @@ type AcceptConfig struct {
 	// and its IPv4-mapped IPv6 form are the same; zones are ignored.
 	ClientIP string
 
-	// KeepAlive is the idle time before TCP keep-alive probes, three of them, a
-	// third of it apart. Zero means 30 s; a negative value turns them off.
+	// KeepAlive is the idle time before TCP keep-alive probes, see [TuneTCP].
+	// Zero means 30 s; a negative value turns them off.
 	KeepAlive time.Duration
 
 	// HandshakeTimeout bounds TLS, the proof and what handle does, together.
@@ -190,9 +190,7 @@ func (a *Acceptor) Stats() AcceptStats {
 	return AcceptStats{InFlight: inFlight, Accepted: a.accepted, Rejected: maps.Clone(a.rejected)}
 }
 
-// tuneTCP sets what pooled connections need of TCP: no delay for small writes,
-// and keep-alive probes while they are idle. Connections that are not TCP are
-// left alone; a socket that refuses an option works without it.
+// tuneTCP is TuneTCP without a default.
 func tuneTCP(conn net.Conn, keepAlive time.Duration) {
 	tcp, ok := conn.(*net.TCPConn)
 	if !ok {
@@ -202,6 +200,11 @@ func tuneTCP(conn net.Conn, keepAlive time.Duration) {
 	_ = tcp.SetKeepAliveConfig(net.KeepAliveConfig{
 		Enable: keepAlive > 0, Idle: keepAlive, Interval: keepAlive / 3, Count: 3,
 	})
+	if keepAlive > 0 {
+		if raw, err := tcp.SyscallConn(); err == nil {
+			setUserTimeout(raw, userTimeout(keepAlive))
+		}
+	}
 }
 
 // ipOf returns an address without its port, unmapped and without a zone; not

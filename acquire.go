@@ -45,7 +45,7 @@ func (p *Pool) popOrWait(queue bool) (*Conn, *waiter, error) {
 		p.client.tookLocked(p)
 		p.mu.Unlock()
 		if p.fit(e) {
-			return c, nil, nil
+			return p.handOver(c), nil, nil
 		}
 		p.discardDead(c)
 	}
@@ -122,7 +122,7 @@ func (p *Pool) takeOrWait(id ID, queue bool) (*Conn, *waiter, *waiterQueue, erro
 		p.discardDead(c)
 		return nil, nil, nil, ErrNotFound
 	}
-	return c, nil, nil, nil
+	return p.handOver(c), nil, nil, nil
 }
 
 // await waits for w to be served. Whoever gives up re-checks under the lock
@@ -144,5 +144,8 @@ func (p *Pool) await(ctx context.Context, w *waiter, q *waiterQueue) (*Conn, err
 		}
 		p.mu.Unlock()
 	}
-	return w.conn, w.err
+	if w.conn == nil {
+		return nil, w.err
+	}
+	return p.handOver(w.conn), nil
 }

@@ -30,8 +30,11 @@ type ClientConfig struct {
 	MinInterval, MaxInterval time.Duration
 
 	// KeepAlive is the idle time before TCP keep-alive probes, default 30 s;
-	// negative: none.
+	// negative: none. See [TuneTCP] for what else depends on it.
 	KeepAlive time.Duration
+
+	// AwaitRunning is as in ServerConfig.
+	AwaitRunning bool
 
 	// HandshakeTimeout is the one deadline for dial, TLS, proof and ID,
 	// default 10 s.
@@ -65,6 +68,7 @@ func NewClient(cfg ClientConfig) (*Pool, error) {
 	}
 	p := newPool(cfg.Logger, cfg.Limits)
 	p.pairTimeout = cfg.PairTimeout
+	p.awaitRunning = cfg.AwaitRunning
 	p.client = newDialSide(cfg)
 	return p, nil
 }

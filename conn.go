@@ -15,13 +15,17 @@ import (
 type Conn struct {
 	entry *entry
 	pool  *Pool
-	use   atomic.Int64 // calls in progress, and the two bits below
+	use   atomic.Int64 // calls in progress, and the bits below
 }
 
 const (
 	connDead   = int64(1) << 62
 	connSpoilt = int64(1) << 61 // a direction is over: not worth another holder
 	connRead   = int64(1) << 60 // the holder read, so bytes may be buffered above the socket
+
+	connRunning = int64(1) << 59 // the user timeout is lifted
+
+	connNotes = connRead | connRunning // bits that say nothing of calls or fitness
 )
 
 // begin enters a call on the connection; end leaves it.
@@ -51,14 +55,14 @@ func (c *Conn) wasRead() bool { return c.use.Load()&connRead != 0 }
 
 // alone tells whoever is in a call that no other is in progress, and that the
 // connection is not spoilt.
-func (c *Conn) alone() bool { return c.use.Load()&^connRead == 1 }
+func (c *Conn) alone() bool { return c.use.Load()&^connNotes == 1 }
 
 // retire kills the handle. mine is false if it was dead before; alone tells
 // that no call was in progress and nothing spoilt the connection, without
 // which it cannot be another holder's.
 func (c *Conn) retire() (alone, mine bool) {
 	before := c.use.Or(connDead)
-	return before&^connRead == 0, before&connDead == 0
+	return before&^connNotes == 0, before&connDead == 0
 }
 
 // ID returns the connection's ID, the same on both ends.

@@ -15,6 +15,8 @@ type entry struct {
 	conn net.Conn        // never changes; secured
 	raw  syscall.RawConn // never changes; nil where the socket is out of reach
 
+	userTimeout time.Duration // never changes; TCP_USER_TIMEOUT while idle, 0 for none
+
 	state    entryState
 	reserved bool   // out, with its idle place kept
 	uses     uint64 // hand-outs so far; tells one idle spell from the next
@@ -36,7 +38,8 @@ const (
 )
 
 func newEntry(conn net.Conn) *entry {
-	return &entry{conn: conn, raw: rawConn(conn)}
+	raw := rawConn(conn)
+	return &entry{conn: conn, raw: raw, userTimeout: userTimeoutOf(raw)}
 }
 
 // idleList holds the idle connections, the most recently proven first.

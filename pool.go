@@ -16,12 +16,13 @@ import (
 // A Pool owns its idle connections. One that is handed out belongs to its
 // holder until [Pool.Put] or [Conn.Close].
 type Pool struct {
-	limits      Limits
-	pairTimeout time.Duration // how long an ID may be on its way
-	serverRole  bool          // idle connections must be silent, and bytes are a death sentence
-	onWait      func(int)     // may be nil
-	log         Logger
-	bad         error // a configuration that the seed constructors cannot refuse
+	limits       Limits
+	pairTimeout  time.Duration // how long an ID may be on its way
+	serverRole   bool          // idle connections must be silent, and bytes are a death sentence
+	onWait       func(int)     // may be nil
+	awaitRunning bool          // holders say when the user timeout may be lifted
+	log          Logger
+	bad          error // a configuration that the seed constructors cannot refuse
 
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc
@@ -246,6 +247,7 @@ func (p *Pool) Put(id string, conn net.Conn) {
 	e.conn.SetDeadline(time.Time{})
 	why := ClosedUnfit
 	if clean && alone {
+		c.rearm()
 		why = ClosedDead
 		if p.fit(e) {
 			why = p.putBack(e)

@@ -30,7 +30,7 @@ type ServerConfig struct {
 	ClientIP string
 
 	// KeepAlive is the idle time before TCP keep-alive probes, default 30 s;
-	// negative: none.
+	// negative: none. See [TuneTCP] for what else depends on it.
 	KeepAlive time.Duration
 
 	// HandshakeTimeout is the one deadline for TLS, proof and ID, default 10 s,
@@ -41,6 +41,12 @@ type ServerConfig struct {
 	// then: the moment to ask the client for more. It must not block, and may
 	// be called from several goroutines at once.
 	OnWait func(waiting int)
+
+	// AwaitRunning leaves the user timeout (TCP_USER_TIMEOUT, Linux) of a
+	// connection that is handed out as it was while idle, until its holder calls
+	// [Conn.MarkRunning]. It is for holders that first see whether the peer is
+	// there. Otherwise it is lifted at the hand-out.
+	AwaitRunning bool
 
 	Limits
 	Logger Logger // default: silent
@@ -74,6 +80,7 @@ func NewServer(cfg ServerConfig) (*Pool, error) {
 	p.serverRole = true
 	p.pairTimeout = defaultPairTimeout
 	p.onWait = cfg.OnWait
+	p.awaitRunning = cfg.AwaitRunning
 	p.server = &acceptSide{listener: cfg.Listener, handshakeTimeout: cfg.HandshakeTimeout}
 	if cfg.Listener != nil {
 		door, err := NewAcceptor(AcceptConfig{

@@ -117,6 +117,7 @@ func (c *Client) dialControl(ctx context.Context, eager bool) (net.Conn, error) 
 	if err != nil {
 		return nil, err
 	}
+	pool.TuneTCP(conn, c.cfg.KeepAlive)
 	join := wire.Join{Identity: c.cfg.Identity, Instance: c.instance, LastStream: c.ledger.last(), Name: c.cfg.Name}
 	sec := c.security(c.cfg.Key, wire.KindControl, wire.AppendJoin(nil, join))
 	return sec.Secure(ctx, conn)
@@ -170,6 +171,7 @@ func (c *Client) newPool(w wire.Welcome) (*pool.Pool, error) {
 		Limits:      pool.Limits{MinCap: min(c.cfg.PoolMin, maxCap), MaxCap: maxCap},
 		MinInterval: c.cfg.PoolMinInterval, MaxInterval: c.cfg.PoolMaxInterval,
 		KeepAlive: c.cfg.KeepAlive, HandshakeTimeout: handshakeTimeout,
-		Logger: c.log,
+		AwaitRunning: true, // relay says so, at the ACK
+		Logger:       c.log,
 	})
 }

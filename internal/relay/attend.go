@@ -81,7 +81,16 @@ func commit(ctx context.Context, conn net.Conn, f *frameReader, t Task) error {
 		return fmt.Errorf("stream %d did not start: %w", f.stream, err)
 	}
 	conn.SetDeadline(time.Time{})
+	running(conn)
 	return nil
+}
+
+// running tells a pooled connection that both ends are there: from now on a
+// slow reader may hold the stream up for as long as it likes.
+func running(conn net.Conn) {
+	if c, ok := conn.(interface{ MarkRunning() }); ok {
+		c.MarkRunning()
+	}
 }
 
 // readTarget is the client's reader: frames to the target, until both

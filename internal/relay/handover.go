@@ -56,6 +56,7 @@ func (h *handover) run(ctx context.Context) error {
 func (h *handover) on(e handoff.Event) handoff.Action {
 	act := h.offer.On(e, false) // only Abandoned asks for the copy, see ask
 	if act == handoff.Proceed {
+		running(h.stream.conn)
 		h.stream.settle()
 		h.clearDeadline()
 	}

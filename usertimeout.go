@@ -1,0 +1,97 @@
+package pool
+
+import (
+	"net"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// TCP_USER_TIMEOUT bounds how long what was written may stay without an
+// acknowledgement, and how long a peer's window may stay shut. Without it the
+// kernel repeats bytes to a peer that is gone for a quarter of an hour. It is
+// set on connections that carry no stream: idle ones, control connections, and
+// those handed out until their holder knows that the peer is there. A running
+// stream must not have it: a healthy peer that reads slowly keeps its window
+// shut for as long as it likes. Only Linux has it; elsewhere all this does
+// nothing.
+
+// userTimeout is when keep-alive probes, three of them a third of keepAlive
+// apart, would have given up too.
+func userTimeout(keepAlive time.Duration) time.Duration { return 2 * keepAlive }
+
+// TuneTCP sets what a connection that is often idle needs of TCP: no delay for
+// small writes, three keep-alive probes after keepAlive without a word, a third
+// of it apart, and on Linux TCP_USER_TIMEOUT of twice keepAlive. Zero means
+// 30 s; a negative value turns probes and timeout off. Pools and [Acceptor] do
+// it to theirs; it is for connections that are secured without a pool.
+// Connections that are not TCP are left alone; a socket that refuses an option
+// works without it.
+func TuneTCP(conn net.Conn, keepAlive time.Duration) {
+	if keepAlive == 0 {
+		keepAlive = defaultKeepAlive
+	}
+	tuneTCP(conn, keepAlive)
+}
+
+// MarkRunning tells that the peer is there, and that from now on the stream may
+// pause for as long as its reader likes: on Linux it lifts TCP_USER_TIMEOUT.
+// [Pool.Put] sets it again. It is needed only where the pool's configuration
+// says AwaitRunning, and does nothing on a dead handle, the second time, or
+// without a socket below.
+func (c *Conn) MarkRunning() {
+	if c.entry.userTimeout == 0 || !c.begin() {
+		return
+	}
+	defer c.end()
+	if c.use.Or(connRunning)&connRunning == 0 {
+		setUserTimeout(c.entry.raw, 0)
+	}
+}
+
+// handOver readies a connection for its holder. No lock is held: it may cost a
+// system call.
+func (p *Pool) handOver(c *Conn) *Conn {
+	if !p.awaitRunning {
+		c.MarkRunning()
+	}
+	return c
+}
+
+// rearm gives a connection that ran its user timeout back, for the next idle
+// spell.
+func (c *Conn) rearm() {
+	if c.use.Load()&connRunning != 0 {
+		setUserTimeout(c.entry.raw, c.entry.userTimeout)
+	}
+}
+
+// userTimeoutCall carries one system call through RawConn.Control. Pooled for
+// the same reason as probeCall.
+type userTimeoutCall struct {
+	millis int
+	set    func(fd uintptr)
+}
+
+var userTimeoutCalls = sync.Pool{New: func() any {
+	c := new(userTimeoutCall)
+	c.set = func(fd uintptr) { writeUserTimeout(fd, c.millis) }
+	return c
+}}
+
+// setUserTimeout sets the timeout of a socket, 0 for none. One that refuses
+// works without.
+func setUserTimeout(raw syscall.RawConn, d time.Duration) {
+	c := userTimeoutCalls.Get().(*userTimeoutCall)
+	defer userTimeoutCalls.Put(c)
+	c.millis = int(d.Milliseconds())
+	_ = raw.Control(c.set)
+}
+
+// userTimeoutOf reads it; 0 for none, or without a socket.
+func userTimeoutOf(raw syscall.RawConn) (d time.Duration) {
+	if raw != nil {
+		_ = raw.Control(func(fd uintptr) { d = time.Duration(readUserTimeout(fd)) * time.Millisecond })
+	}
+	return d
+}
