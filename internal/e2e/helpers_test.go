@@ -3,9 +3,11 @@ package e2e
 import (
 	"context"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"testing"
 	"time"
 
@@ -111,4 +113,21 @@ func user(t *testing.T, address string) net.Conn {
 	require.NoError(t, err)
 	require.Equal(t, firstHalf, string(first))
 	return c
+}
+
+func newKey() string { return pool.NewKey().Text() }
+
+// steadyPort finds a free port that the system gives to nobody who asks for
+// any, so that it stays free while a program that had it is restarted.
+func steadyPort(t *testing.T) string {
+	t.Helper()
+	for range 100 {
+		port := strconv.Itoa(20000 + rand.IntN(10000)) // below the ephemeral ports of the common systems
+		if l, err := net.Listen("tcp", "127.0.0.1:"+port); err == nil {
+			l.Close()
+			return port
+		}
+	}
+	require.Fail(t, "no port is free")
+	return ""
 }

@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/tunnelpool/pool/internal/testnet"
 )
 
 // patience bounds every wait for something that must come.
@@ -24,7 +26,8 @@ const patience = 20 * time.Second
 type host struct {
 	t     *testing.T
 	state string
-	key   string // given in TUNNEL_KEY
+	key   string             // given in TUNNEL_KEY
+	net   *testnet.Namespace // nil: this machine's own network
 
 	sockets []*os.File // handed over as systemd does; their names
 	named   string
@@ -76,7 +79,7 @@ func (h host) startOn(r, w *os.File, program string, args ...string) *process {
 	c := h.command(program, args...)
 	c.Stdout, c.Stderr = w, w
 	p := &process{t: h.t, cmd: c, ended: make(chan struct{}), changed: make(chan struct{})}
-	require.NoError(h.t, c.Start())
+	require.NoError(h.t, h.launch(c))
 	w.Close()
 	go func() { // ends with the program
 		defer close(p.ended)
@@ -95,6 +98,15 @@ func (h host) startOn(r, w *os.File, program string, args ...string) *process {
 		}
 	})
 	return p
+}
+
+// launch starts a program that does not outlive the tests, whatever ends them.
+func (h host) launch(c *exec.Cmd) error {
+	dieWithTests(c)
+	if h.net != nil {
+		return h.net.Start(c)
+	}
+	return c.Start()
 }
 
 func (p *process) collect(r io.Reader) {
@@ -165,6 +177,14 @@ func (p *process) status() int {
 		require.Fail(p.t, "the program does not end", p.text())
 	}
 	return p.cmd.ProcessState.ExitCode()
+}
+
+// kill ends the program as a crash does, and returns when nothing is left of
+// it: its sockets are closed then.
+func (p *process) kill() {
+	p.t.Helper()
+	p.signal(os.Kill)
+	p.status()
 }
 
 // stop ends the program as an administrator does, and wants a clean end.
