@@ -11,10 +11,15 @@ import (
 
 // asker returns what relay calls to learn what became of a stream. The
 // question goes out on this session, and when that ends before the answer, on
-// the next of the same client instance, which remembers.
+// the next of the same client instance, which remembers. Nobody is asked past
+// the user's patience, save for one who was offered at its very end.
 func (c *serverSession) asker(sv *published, number uint32, patience time.Time) func(context.Context) (handoff.Answer, bool) {
 	return func(ctx context.Context) (handoff.Answer, bool) {
-		ctx, cancel := context.WithDeadline(ctx, patience.Add(maxAckWait))
+		limit := time.Now().Add(maxAckWait)
+		if limit.Before(patience) {
+			limit = patience
+		}
+		ctx, cancel := context.WithDeadline(ctx, limit)
 		defer cancel()
 		for at := c; at != nil; at = at.successor(ctx, sv) {
 			if at.numbers != c.numbers {
