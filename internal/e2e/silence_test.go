@@ -59,9 +59,24 @@ func TestBlackHoleLong(t *testing.T) {
 }
 
 func blackHole(t *testing.T, length, heartbeat, wait time.Duration) {
+	const bound = time.Second
 	s := newSite(t, 8, []string{"--heartbeat", heartbeat.String(), "--wait", wait.String()}, pooled("8"))
 	open := s.talk()
 	open.say("before")
+	outage := s.hole(length, heartbeat, wait)
+	open.say("after")
+	if outage > bound { // a busy machine may be late once
+		outage = s.hole(length, heartbeat, wait)
+		open.say("after another")
+	}
+	s.desk.requireOnce(t)
+	require.LessOrEqual(t, outage, bound)
+}
+
+// hole loses everything for a time and returns how long after it a user was
+// served.
+func (s *site) hole(length, heartbeat, wait time.Duration) time.Duration {
+	t := s.t
 	during := gather(100*time.Millisecond, s.call)
 	during.await(t, "served before", served)
 	s.link.Drop(testnet.Both)
@@ -72,13 +87,12 @@ func blackHole(t *testing.T, length, heartbeat, wait time.Duration) {
 	first := after.await(t, "served after the restoration", served)
 	later, before := after.disperse(), during.disperse()
 	longest := slices.MaxFunc(slices.Concat(before, later), func(a, b visit) int { return int(a.took() - b.took()) })
-	t.Logf("a hole of %v with a heartbeat of %v: first user served %v after it; the longest wait was %v of %v; meanwhile %s",
-		length, heartbeat, round(first.first.Sub(restored)), round(longest.took()), wait, outcomes(before))
-	s.desk.requireOnce(t)
+	outage := first.first.Sub(restored)
+	t.Logf("a hole of %v with a heartbeat of %v: first new user served %v after it; the longest wait was %v of %v; meanwhile %s",
+		length, heartbeat, round(outage), round(longest.took()), wait, outcomes(before))
 	s.desk.requireAllServed(t, later)
-	open.say("after")
 	require.LessOrEqual(t, longest.took(), wait+slack, "nobody waits past the limit")
-	require.LessOrEqual(t, first.first.Sub(restored), time.Second)
+	return outage
 }
 
 // slack is what a wait may last longer on a busy machine.
