@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -22,6 +23,8 @@ var programs struct {
 // TestMain removes what was built, and fails the package when a test leaves a
 // goroutine behind.
 func TestMain(m *testing.M) {
+	flag.Parse()
+	flag.Set("test.parallel", "8") // they wait more than they compute, whatever the processors
 	status := m.Run()
 	if programs.dir != "" {
 		os.RemoveAll(programs.dir)
