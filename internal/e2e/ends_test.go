@@ -37,6 +37,7 @@ var large = bytes.Repeat([]byte("0123456789abcdef"), 2<<20)
 
 // TestUserHalfCloses: the answer after a user's end is whole.
 func TestUserHalfCloses(t *testing.T) {
+	t.Parallel()
 	inPlainAndTLS(t, func(target *net.TCPConn) {
 		if request, err := io.ReadAll(target); err == nil {
 			target.Write(request)
@@ -51,6 +52,7 @@ func TestUserHalfCloses(t *testing.T) {
 
 // TestTargetHalfCloses: what a user says after the target's end is whole.
 func TestTargetHalfCloses(t *testing.T) {
+	t.Parallel()
 	type received struct {
 		bytes []byte
 		err   error
@@ -85,6 +87,7 @@ func requireLarge(t *testing.T, from io.Reader) {
 
 // TestUserResets: the target sees a reset, not an end.
 func TestUserResets(t *testing.T) {
+	t.Parallel()
 	seen := make(chan error, 2)
 	inPlainAndTLS(t, func(target *net.TCPConn) {
 		io.WriteString(target, firstHalf)
@@ -107,6 +110,7 @@ func TestUserResets(t *testing.T) {
 
 // TestTargetResets: the user sees a reset, also after its own end.
 func TestTargetResets(t *testing.T) {
+	t.Parallel()
 	for name, ends := range map[string]bool{"in the middle": false, "after the user's end": true} {
 		t.Run(name, func(t *testing.T) {
 			inPlainAndTLS(t, func(target *net.TCPConn) {

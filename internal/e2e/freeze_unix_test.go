@@ -20,6 +20,7 @@ import (
 // whether or not the other end has given its peer up, and nothing is left of it
 // afterwards.
 func TestFrozenPeer(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name              string
 		heartbeat, freeze time.Duration
@@ -39,6 +40,7 @@ func TestFrozenPeer(t *testing.T) {
 
 // TestFrozenPeerLong is the same with the programs' own heartbeat.
 func TestFrozenPeerLong(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		freeze  time.Duration
 		verdict bool

@@ -15,6 +15,7 @@ import (
 // lost nothing. Heartbeats and keep-alives are short, so that many of each
 // pass meanwhile.
 func TestPausedDownload(t *testing.T) {
+	t.Parallel()
 	for _, mode := range []string{"0", "1"} {
 		t.Run("mode "+mode, func(t *testing.T) {
 			t.Parallel()

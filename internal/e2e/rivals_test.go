@@ -17,6 +17,7 @@ const rivalry = 3 * time.Second
 // keeps it undisturbed, the second is told who has it, and gets it by itself
 // when the first is gone.
 func TestTwoMachinesOneName(t *testing.T) {
+	t.Parallel()
 	for name, gone := range map[string]os.Signal{"stopped": syscall.SIGTERM, "killed": os.Kill} {
 		t.Run("until the first is "+name, func(t *testing.T) {
 			t.Parallel()
