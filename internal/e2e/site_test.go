@@ -1,11 +1,8 @@
 package e2e
 
 import (
-	"context"
 	"encoding/hex"
 	"fmt"
-	"io"
-	"net"
 	"os"
 	"strings"
 	"sync"
@@ -52,7 +49,7 @@ func newSite(t *testing.T, warm int, serverArgs, clientArgs []string) *site {
 	echo, err := link.B.Listen("127.0.0.1:0")
 	require.NoError(t, err)
 	s := &site{t: t, link: link, desk: openDesk(t, target)}
-	serve(t, echo, func(c net.Conn) { io.Copy(c, c) })
+	serve(t, echo, repeat)
 	key := newKey()
 	at, behind := newHost(t, key), newHost(t, key)
 	at.net, behind.net = link.A, link.B
@@ -112,30 +109,5 @@ func (s *site) forget(ports []string) {
 	require.NoError(s.t, s.link.B.Filter("tcp sport "+tunnelPort+" tcp dport "+set+" drop"))
 }
 
-// talk is a user of the echo, whose connection stays open over a fault.
-type talk struct {
-	t *testing.T
-	c net.Conn
-}
-
-func (s *site) talk() talk {
-	s.t.Helper()
-	ctx, cancel := context.WithTimeout(s.t.Context(), patience)
-	defer cancel()
-	c, err := s.link.A.Dial(ctx, s.link.A.Addr()+":"+echoPort)
-	require.NoError(s.t, err)
-	s.t.Cleanup(func() { c.Close() })
-	return talk{s.t, c}
-}
-
-// say sends a word and waits for its echo.
-func (k talk) say(word string) {
-	k.t.Helper()
-	k.c.SetDeadline(time.Now().Add(patience))
-	_, err := io.WriteString(k.c, word)
-	require.NoError(k.t, err)
-	echo := make([]byte, len(word))
-	_, err = io.ReadFull(k.c, echo)
-	require.NoError(k.t, err)
-	require.Equal(k.t, word, string(echo))
-}
+// talk begins a talk with the echo.
+func (s *site) talk() talk { return beginTalk(s.t, s.link.A.Dial, s.link.A.Addr()+":"+echoPort) }

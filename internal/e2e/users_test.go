@@ -208,6 +208,16 @@ func (c *crowd) disperse() []visit {
 // served reports a visit that went well.
 func served(v visit) bool { return v.err == nil }
 
+// firstServed is when the first byte of an answer came to any of them.
+func firstServed(visits []visit) (first time.Time) {
+	for _, v := range visits {
+		if served(v) && (first.IsZero() || v.first.Before(first)) {
+			first = v.first
+		}
+	}
+	return first
+}
+
 // outcomes counts visits by how they ended, for a failure's text.
 func outcomes(visits []visit) string {
 	counts := make(map[string]int)
