@@ -98,6 +98,9 @@ func fromHere(ctx context.Context, address string) (net.Conn, error) {
 	return new(net.Dialer).DialContext(ctx, "tcp", address)
 }
 
+// stamina bounds a visit: longer than any fault lasts that users sit out.
+const stamina = time.Minute
+
 // call asks a desk once, from connecting to the end of the answer.
 func (dial dialer) call(address string) (v visit) {
 	request := make([]byte, 2048)
@@ -109,7 +112,7 @@ func (dial dialer) call(address string) (v visit) {
 }
 
 func (v *visit) ask(dial dialer, address string, request []byte) error {
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), stamina)
 	defer cancel()
 	c, err := dial(ctx, address)
 	if err != nil {
@@ -117,7 +120,7 @@ func (v *visit) ask(dial dialer, address string, request []byte) error {
 	}
 	defer c.Close()
 	v.connected = time.Now()
-	c.SetDeadline(v.begun.Add(patience))
+	c.SetDeadline(v.begun.Add(stamina))
 	if _, err := c.Write(request); err != nil {
 		return err
 	}
@@ -158,7 +161,7 @@ func gather(every time.Duration, call func() visit) *crowd {
 		tick := time.NewTicker(every)
 		defer tick.Stop()
 		for ctx.Err() == nil {
-			c.tasks.Go(func() { c.add(call()) }) // ends within patience
+			c.tasks.Go(func() { c.add(call()) }) // ends within stamina
 			select {
 			case <-tick.C:
 			case <-ctx.Done():
