@@ -75,6 +75,7 @@ func (n *Namespace) Filter(rules ...string) error {
 	return nil
 }
 
+// close closes what there is; a nil file has nothing to close.
 func (n *Namespace) close() {
 	n.tun.Close()
 	n.file.Close()

@@ -20,26 +20,23 @@ const (
 // newNamespace makes a namespace with a loopback and one end of a link.
 func newNamespace(addr string) (*Namespace, error) {
 	n := &Namespace{addr: addr}
-	err := onOwnThread(func() error {
+	leaveHome := func() error {
 		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
-			return fmt.Errorf("testnet: no network namespace (it needs root): %w", err)
+			return fmt.Errorf("testnet: make a network namespace, which needs root: %w", err)
 		}
-		var err error
+		return nil
+	}
+	err := elsewhere(leaveHome, func() (err error) {
 		if n.file, err = os.Open(ownNamespace); err != nil {
 			return fmt.Errorf("testnet: %w", err)
 		}
-		if n.tun, err = openDevice(); err == nil {
-			err = setUp(addr)
+		if n.tun, err = openDevice(); err != nil {
+			return err
 		}
-		if err != nil {
-			n.file.Close()
-			if n.tun != nil {
-				n.tun.Close()
-			}
-		}
-		return err
+		return setUp(addr)
 	})
 	if err != nil {
+		n.close()
 		return nil, err
 	}
 	return n, nil
@@ -50,17 +47,18 @@ const ownNamespace = "/proc/thread-self/ns/net"
 
 // within calls f on a thread in a namespace.
 func within(namespace *os.File, f func() error) error {
-	return onOwnThread(func() error {
+	return elsewhere(func() error {
 		if err := unix.Setns(int(namespace.Fd()), unix.CLONE_NEWNET); err != nil {
 			return fmt.Errorf("testnet: enter a namespace: %w", err)
 		}
-		return f()
-	})
+		return nil
+	}, f)
 }
 
-// onOwnThread calls f, which may change the thread's namespace, and brings the
-// thread home. One that cannot be brought home ends with its goroutine.
-func onOwnThread(f func() error) error {
+// elsewhere calls f on a thread that leaveHome took to another namespace, and
+// brings the thread home. One that cannot be brought home stays with its
+// goroutine, and ends with it.
+func elsewhere(leaveHome, f func() error) error {
 	runtime.LockOSThread()
 	home, err := os.Open(ownNamespace)
 	if err != nil {
@@ -68,6 +66,10 @@ func onOwnThread(f func() error) error {
 		return fmt.Errorf("testnet: %w", err)
 	}
 	defer home.Close()
+	if err := leaveHome(); err != nil {
+		runtime.UnlockOSThread()
+		return err
+	}
 	err = f()
 	if back := unix.Setns(int(home.Fd()), unix.CLONE_NEWNET); back != nil {
 		return fmt.Errorf("testnet: leave a namespace: %w", back)
