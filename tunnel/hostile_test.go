@@ -164,7 +164,7 @@ func TestHostileStreams(t *testing.T) {
 		}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			h := startServer(t, pool.TLSPlain)
+			h := startServer(t, pool.TLSPlain, func(cfg *ServerConfig) { cfg.Wait = time.Second })
 			_, w := h.joinAndRegister(t, "hostile")
 			conn, err := h.knock(t, h.key.Session(w.Secret[:]), wire.KindPool, w.Session[:])
 			require.NoError(t, err)

@@ -50,6 +50,7 @@ func (c *serverSession) ask(ctx context.Context, number uint32) (handoff.Answer,
 		c.asked = make(map[uint32]chan<- handoff.Answer)
 	}
 	c.asked[number] = answer
+	c.owed++
 	c.mu.Unlock()
 	defer func() {
 		c.mu.Lock()
@@ -68,12 +69,15 @@ func (c *serverSession) ask(ctx context.Context, number uint32) (handoff.Answer,
 }
 
 // canceled takes the client's answer to whoever waits for it. One that nobody
-// waits for is late; one that nobody asked for is a breach.
+// waits for any more is late; one more than was asked for is a breach.
 func (c *serverSession) canceled(m wire.Canceled) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if m.Stream > c.numbers.latest() {
 		return fmt.Errorf("the client answers for stream %d, which was never opened", m.Stream)
+	}
+	if c.owed--; c.owed < 0 {
+		return fmt.Errorf("the client answers for stream %d, which was not asked about", m.Stream)
 	}
 	if answer := c.asked[m.Stream]; answer != nil {
 		delete(c.asked, m.Stream)

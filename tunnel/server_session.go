@@ -48,9 +48,10 @@ type serverSession struct {
 	goodbye       sync.Once          // a side says GoAway at most once
 	leaving       bool               // the client said GoAway; handle's own
 
-	mu      sync.Mutex // guards what follows
-	stopped bool       // no stream is opened any more
-	asked   map[uint32]chan<- handoff.Answer
+	mu      sync.Mutex                       // guards what follows
+	stopped bool                             // no stream is opened any more
+	asked   map[uint32]chan<- handoff.Answer // who waits for the answer to a cancel
+	owed    int                              // answers that are due, those that nobody waits for any more included
 }
 
 // name is the client's, quoted: a peer chose it.
