@@ -100,8 +100,8 @@ func (p *puppet) ids(count int) (all [][8]byte) {
 	return all
 }
 
-// flood writes what next makes, until that is nothing or the client is gone.
-func flood(conn net.Conn, next func(b []byte) []byte) {
+// pour writes what next makes, until that is nothing or the client is gone.
+func pour(conn net.Conn, next func(b []byte) []byte) {
 	for {
 		var b []byte
 		for len(b) < 16<<10 {
@@ -133,7 +133,7 @@ func TestEndlessNeeds(t *testing.T) {
 	said := make(chan struct{})
 	p := startPuppet(t, key, func(p *puppet, control net.Conn) {
 		i := 0
-		flood(control, func(b []byte) []byte {
+		pour(control, func(b []byte) []byte {
 			if i++; i > count {
 				return b
 			}
@@ -169,7 +169,7 @@ func TestOpensWithoutStart(t *testing.T) {
 		control.Write(wire.AppendMessage(nil, wire.Need{Count: puppetPoolMax}))
 		ids := p.ids(puppetPoolMax)
 		n := uint32(0)
-		flood(control, func(b []byte) []byte {
+		pour(control, func(b []byte) []byte {
 			if n++; n > count {
 				return b
 			}
