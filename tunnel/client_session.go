@@ -40,7 +40,7 @@ type clientSession struct {
 // says that it stops: then the link lives on beside a next session, until the
 // server ends it. When ctx ends it drains first.
 func (cs *clientSession) run(ctx context.Context) error {
-	c := cs.client
+	c, begun := cs.client, time.Now()
 	c.setCurrent(cs, "waiting for the server's answer")
 	var tasks sync.WaitGroup
 	tasks.Go(func() { cs.pool.Run(context.Background()) }) // ends with the pool's Close
@@ -62,8 +62,11 @@ func (cs *clientSession) run(ctx context.Context) error {
 	case <-cs.retired:
 		c.sessionOver(cs, "the server is stopping")
 		c.tasks.Go(func() { // ends with the link
-			<-cs.link.Done()
-			c.rouse() // the next server may be there
+			err := <-ended
+			c.log.Debug("The connection to the server that is stopping is over: %v", err)
+			if time.Since(begun) >= steadySession { // else it is not chased
+				c.rouse() // the next server may be there
+			}
 		})
 		return errStopping
 	}

@@ -6,6 +6,7 @@ import (
 	"net"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -218,14 +219,17 @@ func fakeServer(t *testing.T, key pool.Key, play func(control net.Conn)) string 
 	require.NoError(t, err)
 	ctx, cancel := contextFor(t, time.Minute)
 	done := make(chan struct{})
-	pooled := make(chan net.Conn, 1000)
+	var mu sync.Mutex
+	var pooled []net.Conn
 	go func() {
 		defer close(done)
 		door.Serve(ctx, l, func(_ context.Context, conn net.Conn, hello pool.Hello) {
 			conn.SetDeadline(time.Now().Add(patience))
 			if hello.Kind == wire.KindPool {
 				conn.Write([]byte("IDENTITY")) // the same for all: only one is taken
-				pooled <- conn
+				mu.Lock()
+				defer mu.Unlock()
+				pooled = append(pooled, conn)
 				return
 			}
 			conn.Write(wire.AppendMessage(nil, welcome))
@@ -240,8 +244,7 @@ func fakeServer(t *testing.T, key pool.Key, play func(control net.Conn)) string 
 	t.Cleanup(func() {
 		cancel()
 		<-done
-		close(pooled)
-		for c := range pooled {
+		for _, c := range pooled {
 			c.Close()
 		}
 	})
