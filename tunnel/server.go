@@ -110,6 +110,8 @@ type Server struct {
 	door     *pool.Acceptor
 	log      pool.Logger
 
+	lent sync.Map // of cfg.Inherited, those that a service has
+
 	streams context.Context // ends when streams must: Close, or the drain limit
 	cut     context.CancelFunc
 	tasks   sync.WaitGroup // sessions and their users

@@ -1,27 +1,60 @@
 package tunnel
 
 import (
+	"fmt"
 	"net"
 	"strconv"
+	"syscall"
 )
 
 // inherited returns a listener of its own on a socket that the program was
 // given for this address, nil if there is none. The socket itself stays open
 // when the service ends, so that users wait in its queue until it is up again.
+// It is one service's at a time, as a port is that the server opens: two on one
+// socket would take each other's users.
 func (s *Server) inherited(bind string, port uint16) (net.Listener, error) {
 	for _, l := range s.cfg.Inherited {
 		socket, ok := l.(*net.TCPListener)
 		if !ok || !leadsTo(socket.Addr().(*net.TCPAddr), bind, port) {
 			continue
 		}
-		f, err := socket.File() // a copy
+		if _, taken := s.lent.LoadOrStore(l, true); taken {
+			return nil, fmt.Errorf("the socket on %v: %w", l.Addr(), syscall.EADDRINUSE)
+		}
+		own, err := listenerOn(socket)
 		if err != nil {
+			s.lent.Delete(l)
 			return nil, err
 		}
-		defer f.Close() // FileListener makes another
-		return net.FileListener(f)
+		return &lentListener{own, func() { s.lent.Delete(l) }}, nil
 	}
 	return nil, nil
+}
+
+// lentListener is a service's listener on an inherited socket.
+type lentListener struct {
+	net.Listener
+	giveBack func()
+}
+
+// Close gives the socket back, the first time: a later one may close what
+// another service has.
+func (l *lentListener) Close() error {
+	err := l.Listener.Close()
+	if err == nil {
+		l.giveBack()
+	}
+	return err
+}
+
+// listenerOn makes another listener on the same socket.
+func listenerOn(socket *net.TCPListener) (net.Listener, error) {
+	f, err := socket.File() // a copy
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close() // FileListener makes another
+	return net.FileListener(f)
 }
 
 // leadsTo reports whether a socket is what net.Listen would make for bind and

@@ -2,6 +2,7 @@ package tunnel
 
 import (
 	"net"
+	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -34,6 +35,29 @@ func TestInheritedPort(t *testing.T) {
 	<-h.done
 	_, err = net.Dial("tcp", socket.Addr().String())
 	require.Error(t, err, "the server that is over keeps its socket")
+}
+
+// TestInheritedPortIsOnes: two services on one socket would take each other's
+// users.
+func TestInheritedPortIsOnes(t *testing.T) {
+	socket, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	port := portOf(t, socket.Addr().String())
+	h := startServer(t, pool.TLSPlain, func(cfg *ServerConfig) { cfg.Inherited = []net.Listener{socket} })
+	for range 2 {
+		first, err := h.listenPublic("127.0.0.1", port)
+		require.NoError(t, err)
+		require.Equal(t, socket.Addr(), first.Addr())
+		_, err = h.listenPublic("127.0.0.1", port)
+		require.ErrorIs(t, err, syscall.EADDRINUSE)
+		require.NoError(t, first.Close())
+		second, err := h.listenPublic("127.0.0.1", port)
+		require.NoError(t, err, "it was given back")
+		require.Error(t, first.Close(), "the second time")
+		_, err = h.listenPublic("127.0.0.1", port)
+		require.ErrorIs(t, err, syscall.EADDRINUSE)
+		require.NoError(t, second.Close())
+	}
 }
 
 func TestLeadsTo(t *testing.T) {

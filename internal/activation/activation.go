@@ -77,5 +77,9 @@ func adopt(fd uintptr, name string) (net.Listener, error) {
 		l.Close()
 		return nil, fmt.Errorf("%v is not a TCP socket", l.Addr())
 	}
+	if !listening(f) {
+		l.Close()
+		return nil, fmt.Errorf("%v does not listen; a socket unit must not say Accept=yes", l.Addr())
+	}
 	return l, nil
 }

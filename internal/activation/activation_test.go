@@ -54,7 +54,8 @@ func inherit(t *testing.T, pid, count, names string, files ...*os.File) heir {
 		t.Skip("descriptors are not inherited by number on Windows")
 	}
 	c := exec.Command("sh", "-c", "LISTEN_PID="+pid+` exec "$0"`, os.Args[0])
-	c.Env = append(os.Environ(), "ACTIVATION_HEIR=1", "LISTEN_FDS="+count, "LISTEN_FDNAMES="+names)
+	c.Env = append(os.Environ(), "ACTIVATION_HEIR=1", "LISTEN_FDS="+count, "LISTEN_FDNAMES="+names,
+		"GORACE=atexit_sleep_ms=0") // the race detector's second at every end
 	c.ExtraFiles = files
 	out, err := c.Output()
 	require.NoError(t, err)
@@ -72,6 +73,24 @@ func socket(t *testing.T) (*os.File, string) {
 	require.NoError(t, err)
 	t.Cleanup(func() { f.Close() })
 	return f, l.Addr().String()
+}
+
+// accepted is a connection that a listener took.
+func accepted(t *testing.T) *os.File {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer l.Close()
+	user, err := net.Dial("tcp", l.Addr().String())
+	require.NoError(t, err)
+	t.Cleanup(func() { user.Close() })
+	conn, err := l.Accept()
+	require.NoError(t, err)
+	defer conn.Close()
+	f, err := conn.(*net.TCPConn).File()
+	require.NoError(t, err)
+	t.Cleanup(func() { f.Close() })
+	return f
 }
 
 func TestSockets(t *testing.T) {
@@ -106,12 +125,15 @@ func TestWrongSockets(t *testing.T) {
 	require.NoError(t, err)
 	defer r.Close()
 	defer w.Close()
+	accepted := accepted(t)
 	for _, tt := range []struct {
 		count, names string
 		files        []*os.File
 		why          string
 	}{
 		{"2", "a:pipe", []*os.File{f, r}, `socket 2 ("pipe")`},
+		{"1", "user", []*os.File{accepted}, `socket 1 ("user") of LISTEN_FDS: 127.0.0.1:`},
+		{"1", "user", []*os.File{accepted}, `does not listen; a socket unit must not say Accept=yes`},
 		{"many", "", nil, `LISTEN_FDS="many"`},
 		{"-1", "", nil, `LISTEN_FDS="-1"`},
 		{"5000", "", nil, `LISTEN_FDS="5000"`},

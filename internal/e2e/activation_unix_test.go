@@ -62,6 +62,51 @@ func TestUpgrade(t *testing.T) {
 	require.Equal(t, 1, again.count(`service "`+portOf(t, public)+`" is up`))
 }
 
+// TestKilledServerRefusesNobody: users come all the time while a server whose
+// sockets are held by another process is killed, missing, and started again.
+// All of them are served.
+func TestKilledServerRefusesNobody(t *testing.T) {
+	t.Parallel()
+	own, address := socket(t)
+	web, public := socket(t)
+	machine := newHost(t, pool.NewKey().Text())
+	machine.sockets, machine.named = []*os.File{own, web}, "tunnel:web"
+	args := []string{"--bind", "127.0.0.1"}
+	server := machine.start("tunnel-server", args...)
+	client := startClient(t, machine.key, address, "-R", portOf(t, public)+":"+newHalves(t).address)
+	client.line(`is up: ` + public)
+	user(t, public).Close()
+	server.kill()
+
+	served := make(chan error, 10_000)
+	come := func() {
+		c, err := net.Dial("tcp", public)
+		require.NoError(t, err, "refused")
+		t.Cleanup(func() { c.Close() })
+		c.SetDeadline(time.Now().Add(patience))
+		go func() { // ends with the first half, or the deadline
+			_, err := io.ReadFull(c, make([]byte, len(firstHalf)))
+			served <- err
+		}()
+	}
+	users := 0
+	for ; users < 10; users++ {
+		come()
+	}
+	require.Empty(t, served, "no server runs")
+	again := machine.start("tunnel-server", args...)
+	up := `service "` + portOf(t, public) + `" is up`
+	for limit := time.Now().Add(patience); again.count(up) == 0 && time.Now().Before(limit); users++ {
+		come()
+		time.Sleep(10 * time.Millisecond) // between users
+	}
+	for range users {
+		require.NoError(t, <-served)
+	}
+	require.Equal(t, 1, again.count(up))
+	t.Logf("%d users came while the server was killed and started again", users)
+}
+
 // TestSocketsOfAnother: sockets of which none is the tunnel's are refused with
 // the remedy.
 func TestSocketsOfAnother(t *testing.T) {
