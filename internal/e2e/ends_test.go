@@ -13,21 +13,25 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// inPlainAndTLS runs a test over a tunnel in mode 0 and in mode 1.
-func inPlainAndTLS(t *testing.T, handle func(*net.TCPConn), test func(t *testing.T, user *net.TCPConn)) {
+// through is a tunnel in one mode: it leads a user to a target.
+type through func(target func(*net.TCPConn)) (user *net.TCPConn)
+
+// inPlainAndTLS runs a test in mode 0 and in mode 1.
+func inPlainAndTLS(t *testing.T, test func(t *testing.T, tunnel through)) {
 	for _, mode := range []string{"0", "1"} {
 		t.Run("mode "+mode, func(t *testing.T) {
 			t.Parallel()
-			_, address, key := startServer(t, "--tls", mode)
-			target := listenHere(t)
-			serve(t, target, func(c net.Conn) { handle(c.(*net.TCPConn)) })
-			client := startClient(t, key, address, "--tls", mode, "-R", "0:"+target.Addr().String())
-			public := client.line(`is up: (\S+) leads to`)[1]
-			user, err := net.Dial("tcp", public)
-			require.NoError(t, err)
-			defer user.Close()
-			user.SetDeadline(time.Now().Add(patience))
-			test(t, user.(*net.TCPConn))
+			test(t, func(handle func(*net.TCPConn)) *net.TCPConn {
+				_, address, key := startServer(t, "--tls", mode)
+				target := listenHere(t)
+				serve(t, target, func(c net.Conn) { handle(c.(*net.TCPConn)) })
+				client := startClient(t, key, address, "--tls", mode, "-R", "0:"+target.Addr().String())
+				user, err := net.Dial("tcp", client.line(`is up: (\S+) leads to`)[1])
+				require.NoError(t, err)
+				t.Cleanup(func() { user.Close() })
+				user.SetDeadline(time.Now().Add(patience))
+				return user.(*net.TCPConn)
+			})
 		})
 	}
 }
@@ -38,11 +42,12 @@ var large = bytes.Repeat([]byte("0123456789abcdef"), 2<<20)
 // TestUserHalfCloses: the answer after a user's end is whole.
 func TestUserHalfCloses(t *testing.T) {
 	t.Parallel()
-	inPlainAndTLS(t, func(target *net.TCPConn) {
-		if request, err := io.ReadAll(target); err == nil {
-			target.Write(request)
-		}
-	}, func(t *testing.T, user *net.TCPConn) {
+	inPlainAndTLS(t, func(t *testing.T, tunnel through) {
+		user := tunnel(func(target *net.TCPConn) {
+			if request, err := io.ReadAll(target); err == nil {
+				target.Write(request)
+			}
+		})
 		_, err := user.Write(large)
 		require.NoError(t, err)
 		require.NoError(t, user.CloseWrite())
@@ -53,29 +58,38 @@ func TestUserHalfCloses(t *testing.T) {
 // TestTargetHalfCloses: what a user says after the target's end is whole.
 func TestTargetHalfCloses(t *testing.T) {
 	t.Parallel()
-	type received struct {
-		bytes []byte
-		err   error
-	}
-	got := make(chan received, 2)
-	inPlainAndTLS(t, func(target *net.TCPConn) {
-		target.Write(large)
-		target.CloseWrite()
-		request, err := io.ReadAll(target)
-		got <- received{request, err}
-	}, func(t *testing.T, user *net.TCPConn) {
+	inPlainAndTLS(t, func(t *testing.T, tunnel through) {
+		type received struct {
+			bytes []byte
+			err   error
+		}
+		heard := make(chan received, 1)
+		user := tunnel(func(target *net.TCPConn) {
+			target.Write(large)
+			target.CloseWrite()
+			request, err := io.ReadAll(target)
+			heard <- received{request, err}
+		})
 		requireLarge(t, user)
 		_, err := user.Write(large)
 		require.NoError(t, err)
 		require.NoError(t, user.CloseWrite())
-		select {
-		case r := <-got:
-			require.NoError(t, r.err)
-			require.Equal(t, sha256.Sum256(large), sha256.Sum256(r.bytes))
-		case <-time.After(patience):
-			require.Fail(t, "the user's end did not reach the target")
-		}
+		got := soon(t, heard)
+		require.NoError(t, got.err)
+		require.Equal(t, sha256.Sum256(large), sha256.Sum256(got.bytes))
 	})
+}
+
+// soon waits for what must come.
+func soon[T any](t *testing.T, from <-chan T) T {
+	t.Helper()
+	select {
+	case v := <-from:
+		return v
+	case <-time.After(patience):
+		require.FailNow(t, "nothing reached the target")
+		panic("not reached")
+	}
 }
 
 func requireLarge(t *testing.T, from io.Reader) {
@@ -88,40 +102,37 @@ func requireLarge(t *testing.T, from io.Reader) {
 // TestUserResets: the target sees a reset, not an end.
 func TestUserResets(t *testing.T) {
 	t.Parallel()
-	seen := make(chan error, 2)
-	inPlainAndTLS(t, func(target *net.TCPConn) {
-		io.WriteString(target, firstHalf)
-		_, err := io.Copy(io.Discard, target)
-		seen <- err
-	}, func(t *testing.T, user *net.TCPConn) {
+	inPlainAndTLS(t, func(t *testing.T, tunnel through) {
+		seen := make(chan error, 1)
+		user := tunnel(func(target *net.TCPConn) {
+			io.WriteString(target, firstHalf)
+			_, err := io.Copy(io.Discard, target)
+			seen <- err
+		})
 		_, err := io.ReadFull(user, make([]byte, len(firstHalf)))
 		require.NoError(t, err)
 		_, err = io.WriteString(user, "half of a request")
 		require.NoError(t, err)
 		reset(user)
-		select {
-		case err := <-seen:
-			requireReset(t, err)
-		case <-time.After(patience):
-			require.Fail(t, "the reset did not reach the target")
-		}
+		requireReset(t, soon(t, seen))
 	})
 }
 
-// TestTargetResets: the user sees a reset, also after its own end.
+// TestTargetResets: the user sees a reset, in the middle and after its own end.
 func TestTargetResets(t *testing.T) {
 	t.Parallel()
 	for name, ends := range map[string]bool{"in the middle": false, "after the user's end": true} {
 		t.Run(name, func(t *testing.T) {
-			inPlainAndTLS(t, func(target *net.TCPConn) {
-				io.WriteString(target, firstHalf)
-				wanted := 1
-				if ends {
-					wanted = 2 // never: it reads to the end
-				}
-				io.ReadFull(target, make([]byte, wanted))
-				reset(target)
-			}, func(t *testing.T, user *net.TCPConn) {
+			inPlainAndTLS(t, func(t *testing.T, tunnel through) {
+				user := tunnel(func(target *net.TCPConn) {
+					io.WriteString(target, firstHalf)
+					if ends {
+						io.ReadAll(target)
+					} else {
+						io.ReadFull(target, make([]byte, 1))
+					}
+					reset(target)
+				})
 				_, err := io.ReadFull(user, make([]byte, len(firstHalf)))
 				require.NoError(t, err)
 				_, err = user.Write([]byte{1})
