@@ -15,6 +15,7 @@ import (
 	"time"
 
 	pool "github.com/tunnelpool/pool"
+	"github.com/tunnelpool/pool/internal/wakeup"
 	"github.com/tunnelpool/pool/internal/wire"
 )
 
@@ -99,7 +100,9 @@ type Client struct {
 
 	ledger ledger // what became of stream numbers, over all sessions
 
-	roused chan struct{} // buffered: the way to the server may be open again
+	roused chan struct{}                                                       // buffered: the way to the server may be open again
+	watch  func(ctx context.Context, local net.Addr, jump time.Duration) error // wakeup's, but in tests
+	await  func(ctx context.Context, jump time.Duration) error
 
 	mu      sync.Mutex // guards what follows
 	running bool
@@ -135,7 +138,8 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 	if err := cfg.fill(); err != nil {
 		return nil, err
 	}
-	c := &Client{cfg: cfg, log: cfg.Logger, changed: make(chan struct{}), roused: make(chan struct{}, 1)}
+	c := &Client{cfg: cfg, log: cfg.Logger, changed: make(chan struct{}), roused: make(chan struct{}, 1),
+		watch: wakeup.Watch, await: wakeup.Await}
 	rand.Read(c.instance[:])
 	c.targets = make([]target, len(cfg.Services))
 	for i, s := range cfg.Services {

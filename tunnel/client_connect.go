@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
+	"sync"
 	"time"
 
 	pool "github.com/tunnelpool/pool"
@@ -56,16 +57,37 @@ func (c *Client) keepConnected(ctx context.Context) {
 				c.setCurrent(nil, line)
 			}
 		}
-		t := time.NewTimer(pause)
-		select {
-		case <-ctx.Done():
-		case <-t.C:
-		case <-c.roused:
+		if c.pause(ctx, pause) {
 			plan = schedule{}
 		}
-		t.Stop()
 	}
 }
+
+// pause waits for d. It ends early, and reports so, when the way to the server
+// may have become another: this machine slept or has a new address, or the
+// server that was stopping is gone.
+func (c *Client) pause(ctx context.Context, d time.Duration) (roused bool) {
+	ctx, cancel := context.WithTimeout(ctx, d)
+	defer cancel()
+	var awaiting sync.WaitGroup
+	defer awaiting.Wait()
+	defer cancel()
+	awaiting.Go(func() { // ends with ctx
+		c.await(ctx, deadAfter(c.cfg.Heartbeat))
+		if ctx.Err() == nil {
+			c.rouse()
+		}
+	})
+	select {
+	case <-ctx.Done():
+		return false
+	case <-c.roused:
+		return true
+	}
+}
+
+// deadAfter is how long a silence of its peer a control connection survives.
+func deadAfter(heartbeat time.Duration) time.Duration { return 3 * heartbeat }
 
 // rouse ends a pause between attempts.
 func (c *Client) rouse() {
@@ -96,7 +118,7 @@ func (c *Client) connect(ctx context.Context, eager bool) (welcomed bool, err er
 		return false, err
 	}
 	// The faster beat of the two: it is enough to set it on one side.
-	cs := &clientSession{client: c, pool: p, retired: make(chan struct{}), link: session.New(conn, min(c.cfg.Heartbeat, w.Heartbeat))}
+	cs := &clientSession{client: c, pool: p, local: conn.LocalAddr(), retired: make(chan struct{}), link: session.New(conn, min(c.cfg.Heartbeat, w.Heartbeat))}
 	return true, cs.run(ctx)
 }
 

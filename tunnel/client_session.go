@@ -12,6 +12,7 @@ import (
 
 	pool "github.com/tunnelpool/pool"
 	"github.com/tunnelpool/pool/internal/session"
+	"github.com/tunnelpool/pool/internal/wakeup"
 	"github.com/tunnelpool/pool/internal/wire"
 )
 
@@ -29,6 +30,7 @@ type clientSession struct {
 	client *Client
 	link   *session.Link
 	pool   *pool.Pool
+	local  net.Addr                  // the control connection's
 	final  [maxServices]atomic.Bool  // services whose denial will not pass in this session
 	asked  [maxServices]atomic.Int32 // Registers that the server has not answered
 	told   bool                      // the server said GoAway; handle's own
@@ -46,6 +48,7 @@ func (cs *clientSession) run(ctx context.Context) error {
 	tasks.Go(func() { cs.pool.Run(context.Background()) }) // ends with the pool's Close
 	tasks.Go(func() { cs.registerAll() })                  // ends with the link
 	tasks.Go(func() { cs.drainWith(ctx) })                 // ends with the link
+	tasks.Go(cs.watch)                                     // ends with the link
 	ended := make(chan error, 1)
 	c.tasks.Go(func() { // ends with the link and the streams
 		ended <- cs.link.Run(context.Background(), cs.handle) // drainWith ends it
@@ -69,6 +72,26 @@ func (cs *clientSession) run(ctx context.Context) error {
 			}
 		})
 		return errStopping
+	}
+}
+
+// watch gives the session up when this machine tells that its connections are
+// lost: an address that is gone for sure, a sleep when the server does not
+// answer after it.
+func (cs *clientSession) watch() {
+	ctx, stop := context.WithCancel(context.Background())
+	defer stop()
+	go func() { // ends with the link
+		<-cs.link.Done()
+		stop()
+	}()
+	for {
+		err := cs.client.watch(ctx, cs.local, deadAfter(cs.client.cfg.Heartbeat))
+		if errors.Is(err, wakeup.ErrSlept) && alive(ctx, cs.link) {
+			continue
+		}
+		cs.link.Close(err) // which ended it, if the link is over
+		return
 	}
 }
 

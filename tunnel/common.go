@@ -1,10 +1,12 @@
 package tunnel
 
 import (
+	"context"
 	"fmt"
 	"sync"
 	"time"
 
+	"github.com/tunnelpool/pool/internal/session"
 	"github.com/tunnelpool/pool/internal/wire"
 )
 
@@ -37,6 +39,22 @@ func checkHeartbeat(d time.Duration) error {
 		return badField("Heartbeat", "%v is not between %v and %v", d, wire.MinHeartbeat, wire.MaxHeartbeat)
 	}
 	return nil
+}
+
+// A peer whose life is in doubt has this long to give a sign of it: pingTrips of
+// its round trips, at least minPing.
+const (
+	minPing   = 500 * time.Millisecond
+	maxPing   = 2 * time.Second
+	pingTrips = 4
+)
+
+// alive asks the peer for a sign of life.
+func alive(ctx context.Context, link *session.Link) bool {
+	roundTrip, _ := link.RTT()
+	ctx, cancel := context.WithTimeout(ctx, min(max(pingTrips*roundTrip, minPing), maxPing))
+	defer cancel()
+	return link.Sign(ctx)
 }
 
 // silentLogger is the Logger of a configuration that names none.

@@ -197,11 +197,18 @@ func (h *host) clientConfig(target string) ClientConfig {
 // runClient runs a client until the test ends.
 func runClient(t testing.TB, cfg ClientConfig) *guest {
 	t.Helper()
+	return runClientWith(t, cfg, func(*Client) {})
+}
+
+// runClientWith runs a client that is changed first.
+func runClientWith(t testing.TB, cfg ClientConfig, change func(*Client)) *guest {
+	t.Helper()
 	g := &guest{log: new(recorder), done: make(chan struct{})}
 	cfg.Logger = g.log
 	var err error
 	g.Client, err = NewClient(cfg)
 	require.NoError(t, err)
+	change(g.Client)
 	var ctx context.Context
 	ctx, g.stop = context.WithCancel(context.Background())
 	go func() {

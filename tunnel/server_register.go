@@ -1,31 +1,16 @@
 package tunnel
 
 import (
-	"context"
 	"fmt"
 	"net"
 	"strconv"
-	"time"
 
 	"github.com/tunnelpool/pool/internal/service"
 	"github.com/tunnelpool/pool/internal/wire"
 )
 
-// A holder of something that another client asks for has this long to give a
-// sign of life: pingTrips of its round trips, at least minPing.
-const (
-	minPing   = 500 * time.Millisecond
-	maxPing   = 2 * time.Second
-	pingTrips = 4
-)
-
 // alive reports whether the client of a session answers.
-func (c *serverSession) alive() bool {
-	smoothed, _ := c.link.RTT()
-	ctx, cancel := context.WithTimeout(c.server.streams, min(max(pingTrips*smoothed, minPing), maxPing))
-	defer cancel()
-	return c.link.Sign(ctx)
-}
+func (c *serverSession) alive() bool { return alive(c.server.streams, c.link) }
 
 // registerAll answers the client's registrations, one at a time: a port may be
 // held by another client that has to be asked first. It ends with the link.
