@@ -136,9 +136,12 @@ func (g *guest) dialPublic(t testing.TB, h *host) *net.TCPConn {
 	return dialUser(t, h.Stats().Services[0].Addr)
 }
 
+// noLinger makes a server close the ports of a client that is lost at once.
+func noLinger(cfg *ServerConfig) { cfg.Linger = -1 }
+
 // TestNoLinger: a server that was told not to hold closes at once.
 func TestNoLinger(t *testing.T) {
-	h := startServer(t, pool.TLSPlain, func(cfg *ServerConfig) { cfg.Linger = -1 })
+	h := startServer(t, pool.TLSPlain, noLinger)
 	var line cable
 	startClient(t, h, startTarget(t, echo), func(cfg *ClientConfig) { cfg.Dial = line.dial })
 	line.cut()

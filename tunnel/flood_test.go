@@ -66,7 +66,8 @@ func testFlood(t *testing.T, mode pool.TLSMode) {
 
 	require.Zero(t, said.Admitted, "strangers got in")
 	require.Zero(t, said.Told, "strangers were told what is not theirs")
-	require.Equal(t, g.Stats().Pool.Created+1, h.Stats().Door.Accepted, "more came in than the client made")
+	dialed := g.Stats().Pool
+	require.LessOrEqual(t, h.Stats().Door.Accepted, dialed.Dialed+dialed.DialFailures+uint64(dialed.Dialing)+1, "more came in than the client made")
 	eventually(t, func() bool { return h.Stats().Door.InFlight == 0 }, func() string { return "strangers are still there" })
 	eventually(t, func() bool { return runtime.NumGoroutine() <= goroutines+8 },
 		func() string { return fmt.Sprintf("%d goroutines, %d before", runtime.NumGoroutine(), goroutines) })

@@ -62,7 +62,7 @@ func answers[M wire.Message](t *testing.T, conn net.Conn, count int) (all []M) {
 // allows, over many sessions. It gets no more than its share, and all ports
 // close with it.
 func TestThousandsOfServices(t *testing.T) {
-	h := startServer(t, pool.TLSPlain)
+	h := startServer(t, pool.TLSPlain, noLinger)
 	back := settled(t)
 	for session := range 4 {
 		conn, _ := h.join(t, h.key, "greedy")
@@ -96,7 +96,7 @@ func TestThousandsOfServices(t *testing.T) {
 // holds as many as it offered.
 func TestTooManyPooled(t *testing.T) {
 	const most = 8
-	h := startServer(t, pool.TLSPlain, func(cfg *ServerConfig) { cfg.PoolMax = most })
+	h := startServer(t, pool.TLSPlain, noLinger, func(cfg *ServerConfig) { cfg.PoolMax = most })
 	_, w := h.join(t, h.key, "greedy")
 	require.EqualValues(t, most, w.PoolMax)
 	for range 5 * most {
@@ -110,7 +110,7 @@ func TestTooManyPooled(t *testing.T) {
 
 // TestAnswersWithoutQuestions: answers are due once for each cancel.
 func TestAnswersWithoutQuestions(t *testing.T) {
-	h := startServer(t, pool.TLSPlain)
+	h := startServer(t, pool.TLSPlain, noLinger)
 	conn, w := h.joinAndRegister(t, "talkative")
 	pooled, err := h.knock(t, h.key.Session(w.Secret[:]), wire.KindPool, w.Session[:])
 	require.NoError(t, err)
@@ -139,7 +139,7 @@ func TestAnswersWithoutQuestions(t *testing.T) {
 // served meanwhile.
 func TestEndlessPongs(t *testing.T) {
 	const count = 1_000_000
-	h := startServer(t, pool.TLSPlain)
+	h := startServer(t, pool.TLSPlain, noLinger)
 	g := startClient(t, h, startTarget(t, echo))
 	back := settled(t)
 	conn, _ := h.join(t, h.key, "talkative")
@@ -187,7 +187,7 @@ func TestUsersNeverTaken(t *testing.T) {
 		{"unknown", 3, 3}, // users who said nothing can be offered again
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			h := startServer(t, pool.TLSPlain, func(cfg *ServerConfig) { cfg.Wait = time.Second })
+			h := startServer(t, pool.TLSPlain, noLinger, func(cfg *ServerConfig) { cfg.Wait = time.Second })
 			back := settled(t)
 			conn, w := h.joinAndRegister(t, "idler")
 			var dialing sync.WaitGroup
