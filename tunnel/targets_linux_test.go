@@ -53,6 +53,6 @@ func TestFullBacklog(t *testing.T) {
 	inEachMode(t, func(t *testing.T, mode pool.TLSMode) {
 		t.Parallel()
 		l, giveWay := crowded(t)
-		slowTarget(t, mode, l, l.Addr().String(), giveWay)
+		servedLate(t, mode, l, l.Addr().String(), giveWay)
 	})
 }

@@ -97,18 +97,18 @@ func TestLateAccept(t *testing.T) {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		require.NoError(t, err)
 		t.Cleanup(func() { l.Close() })
-		slowTarget(t, mode, l, l.Addr().String(), func() {})
+		servedLate(t, mode, l, l.Addr().String(), func() {})
 	})
 }
 
 // slowness is how long a slow target keeps its users waiting.
 const slowness = 3 * time.Second
 
-// slowTarget has a user come to a target that accepts nobody for a while, and
+// servedLate has a user come to a target that accepts nobody for a while, and
 // holds that it is served in the end, by the one connection that was made for
-// it. l belongs to slowTarget; giveWay is called when the target begins to
+// it. l belongs to servedLate; giveWay is called when the target begins to
 // accept.
-func slowTarget(t *testing.T, mode pool.TLSMode, l net.Listener, address string, giveWay func()) {
+func servedLate(t *testing.T, mode pool.TLSMode, l net.Listener, address string, giveWay func()) {
 	h := startServer(t, mode)
 	g := startClient(t, h, address, ofSize(2))
 	begun := time.Now()

@@ -50,6 +50,7 @@ func Attend(ctx context.Context, conn net.Conn, t Task) Result {
 		go s.copyOut() // ends when target or conn does; finish waits for it
 	}
 	defer s.cutWith(ctx)()
+	defer s.lookOut()()
 	err := s.readTarget(f)
 	if err != nil {
 		return s.finish(false, err)

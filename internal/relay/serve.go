@@ -54,6 +54,7 @@ func Serve(ctx context.Context, user net.Conn, next func(context.Context) (*Offe
 	s := newStream(user)
 	s.conn, s.number = o.Conn, o.Number
 	defer s.cutWith(ctx)()
+	defer s.lookOut()()
 	f := &frameReader{conn: s.conn, stream: s.number}
 	buf := buffers.Get().(*[bufferSize]byte)
 	defer buffers.Put(buf)

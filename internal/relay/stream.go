@@ -61,6 +61,7 @@ type stream struct {
 	gotEnd    wire.FrameType   // 0, FIN or RESET
 	writeErr  error            // the connection broke under a write
 	kick      bool             // a reader that waits past gotEnd is woken by the writer's end
+	over      bool             // nobody looks out any more
 }
 
 func newStream(end net.Conn) *stream {
@@ -186,16 +187,21 @@ func (s *stream) noteResetLocked(why wire.ResetReason) {
 // woken by the deadline.
 func (s *stream) abort(why wire.ResetReason) {
 	s.mu.Lock()
-	if !s.aborted {
-		s.aborted = true
-		s.noteResetLocked(why)
-		s.boundLocked()
-		if s.sentEnd == wire.FrameFin && !s.endingOut {
-			s.sendResetLocked(why)
-		}
-	}
+	s.abortLocked(why)
 	s.mu.Unlock()
 	resetClose(s.end)
+}
+
+func (s *stream) abortLocked(why wire.ResetReason) {
+	if s.aborted {
+		return
+	}
+	s.aborted = true
+	s.noteResetLocked(why)
+	s.boundLocked()
+	if s.sentEnd == wire.FrameFin && !s.endingOut {
+		s.sendResetLocked(why)
+	}
 }
 
 // connBroke ends the stream because the pooled connection did.
@@ -211,7 +217,7 @@ func (s *stream) brokeLocked(err error) {
 	}
 	s.aborted = true
 	if s.conn != nil {
-		s.conn.Close()
+		cut(s.conn)
 	}
 	resetClose(s.end)
 	s.changed.Broadcast()
@@ -295,6 +301,7 @@ func (s *stream) finish(keep bool, err error) Result {
 	<-s.writerDone
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.over = true // the connection may be another stream's from now on
 	if s.writeErr != nil {
 		keep = false
 	}

@@ -1,0 +1,100 @@
+package relay
+
+import (
+	"errors"
+	"net"
+	"syscall"
+	"time"
+
+	"github.com/tunnelpool/pool/internal/wire"
+)
+
+// lookEvery is how often both connections of a stream are looked at for a
+// reset. A side that is held up by the other's slow reader reads neither of
+// them, and would learn of an abort only when that one reads on: never, if it
+// has left.
+const lookEvery = 5 * time.Second
+
+var errCut = errors.New("the other side cut the connection")
+
+// lookOut looks at both connections now and then until stop is called. A stream
+// whose endpoint was reset is aborted, as if a read had told; one whose pooled
+// connection was reset is over.
+func (s *stream) lookOut() (stop func()) {
+	var look *time.Timer
+	s.mu.Lock()
+	look = time.AfterFunc(lookEvery, func() {
+		s.lookOnce()
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if !s.over {
+			look.Reset(lookEvery)
+		}
+	})
+	s.mu.Unlock()
+	return func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.over = true
+		look.Stop()
+	}
+}
+
+func (s *stream) lookOnce() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.over, !s.acked.Load(): // until ACK the hand-off sees to both
+	case wasReset(s.conn):
+		s.brokeLocked(errCut)
+	case !s.aborted && wasReset(s.end):
+		s.abortLocked(wire.ResetAborted)
+		resetClose(s.end)
+	}
+}
+
+// wasReset reports whether the peer reset conn, or the system gave it up, and
+// no call has met that yet. It sees the end of a connection behind bytes that
+// nobody has read, and takes none of them. Without access to a socket it is
+// false.
+func wasReset(conn net.Conn) bool {
+	for conn != nil {
+		if sc, ok := conn.(syscall.Conn); ok {
+			raw, err := sc.SyscallConn()
+			if err != nil {
+				return false
+			}
+			broken := false
+			err = raw.Control(func(fd uintptr) { broken = pollBroken(fd) })
+			return err == nil && broken
+		}
+		l, ok := conn.(layered)
+		if !ok {
+			return false
+		}
+		conn = l.NetConn()
+	}
+	return false
+}
+
+// layered is a connection on top of another, as *tls.Conn is.
+type layered interface{ NetConn() net.Conn }
+
+// cut closes a connection whose stream broke with a reset, so that it reaches a
+// peer that reads nothing, and without waiting for one: not even to say goodbye
+// under TLS.
+func cut(conn net.Conn) {
+	for below := conn; below != nil; {
+		if tcp, ok := below.(interface{ SetLinger(int) error }); ok {
+			tcp.SetLinger(0)
+			below.Close()
+			break
+		}
+		l, ok := below.(layered)
+		if !ok {
+			break
+		}
+		below = l.NetConn()
+	}
+	conn.Close()
+}
