@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"net"
 	"strconv"
+
+	"github.com/tunnelpool/pool/internal/service"
 	"syscall"
 )
 
@@ -80,5 +82,5 @@ func (s *Server) listenTCP(bind string, port uint16) (net.Listener, error) {
 	if l, err := s.inherited(bind, port); l != nil || err != nil {
 		return l, err
 	}
-	return net.Listen("tcp", net.JoinHostPort(bind, strconv.Itoa(int(port))))
+	return service.Listen(net.JoinHostPort(bind, strconv.Itoa(int(port))))
 }

@@ -31,9 +31,8 @@ type Task struct {
 // DONE. conn stays the caller's; the target's connection is closed. The end of
 // ctx cuts the stream with a reset.
 func Attend(ctx context.Context, conn net.Conn, t Task) Result {
-	buf := buffers.Get().(*[bufferSize]byte)
-	defer buffers.Put(buf)
-	f := &frameReader{conn: conn, stream: t.Number, buf: buf[:]}
+	f := newFrameReader(conn, t.Number)
+	defer f.release()
 	if err := commit(ctx, conn, f, t); err != nil {
 		return Result{Err: err}
 	}
@@ -46,7 +45,7 @@ func Attend(ctx context.Context, conn net.Conn, t Task) Result {
 		close(s.writerDone)
 		s.endOut(wire.FrameReset, refused)
 	} else {
-		s.end = target
+		s.end, s.in = target, newSource(target)
 		go s.copyOut() // ends when target or conn does; finish waits for it
 	}
 	defer s.cutWith(ctx)()
@@ -121,7 +120,13 @@ func (s *stream) writeDone(keep bool) error {
 	if keep {
 		what = wire.Keep
 	}
-	return writeFrame(s.conn, wire.FrameDone, s.number, byte(what))
+	var scratch [2*wire.FrameHeaderSize + 1]byte
+	b := scratch[:0]
+	if s.owesFin { // nobody writes it any more: both directions have ended
+		b = wire.AppendFrame(b, wire.FrameFin, s.number)
+	}
+	_, err := s.conn.Write(wire.AppendFrame(b, wire.FrameDone, s.number, byte(what)))
+	return err
 }
 
 // nowhere stands for a target that was not reached: what is sent to it is

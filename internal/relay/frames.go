@@ -19,13 +19,35 @@ var buffers = sync.Pool{New: func() any { return new([bufferSize]byte) }}
 // errProtocol: the peer broke the protocol; its connection cannot be trusted.
 var errProtocol = errors.New("protocol error")
 
-// frameReader reads the frames of one stream from a pooled connection, and
-// their payload through a borrowed buffer.
+// frameReader reads the frames of one stream from a pooled connection. What is
+// small passes through a buffer of its own; payload that does not fit there,
+// and whatever a socket has to say at once, through a borrowed one.
 type frameReader struct {
-	conn   net.Conn
+	in     *source
 	stream uint32
-	buf    []byte
-	r, w   int // buf[r:w] is unread
+	small  [3 * wire.FrameHeaderSize]byte
+	buf    []byte // small, or what in has borrowed
+	r, w   int    // buf[r:w] is unread
+}
+
+func newFrameReader(conn net.Conn, stream uint32) *frameReader {
+	f := &frameReader{}
+	f.reset(conn, stream)
+	return f
+}
+
+// reset starts anew on another connection.
+func (f *frameReader) reset(conn net.Conn, stream uint32) {
+	f.release()
+	f.in, f.stream = newSource(conn), stream
+}
+
+// release gives the borrowed buffer back; what is unread in it is lost.
+func (f *frameReader) release() {
+	if f.in != nil {
+		f.in.release()
+	}
+	f.buf, f.r, f.w = f.small[:], 0, 0
 }
 
 // next returns the header of this stream's next frame. Frames of older streams
@@ -53,18 +75,18 @@ func (f *frameReader) next() (wire.FrameHeader, error) {
 	}
 }
 
-// fill makes at least n unread bytes available; n fits the buffer. End of file
-// is always io.ErrUnexpectedEOF: a connection never ends in order inside a
+// fill makes at least n unread bytes available; n fits the small buffer. End of
+// file is always io.ErrUnexpectedEOF: a connection never ends in order inside a
 // stream.
 func (f *frameReader) fill(n int) error {
-	if f.r == f.w {
-		f.r, f.w = 0, 0
-	} else if len(f.buf)-f.r < n {
+	if f.r == f.w && f.in.raw == nil {
+		f.release() // whatever comes next may be a long time off
+	} else if f.r == f.w || len(f.buf)-f.r < n {
 		f.w = copy(f.buf, f.buf[f.r:f.w])
 		f.r = 0
 	}
 	for f.w-f.r < n {
-		m, err := f.conn.Read(f.buf[f.w:])
+		m, err := f.read()
 		f.w += m
 		if f.w-f.r >= n {
 			return nil
@@ -79,12 +101,37 @@ func (f *frameReader) fill(n int) error {
 	return nil
 }
 
+// read adds to the buffer. A plain socket is waited for without one.
+func (f *frameReader) read() (int, error) {
+	if f.in.raw == nil || f.w > 0 {
+		return f.in.conn.Read(f.buf[f.w:])
+	}
+	n, err := f.in.read(0, bufferSize)
+	if f.buf = f.small[:]; f.in.buf != nil {
+		f.buf = f.in.buf[:]
+	}
+	return n, err
+}
+
+// widen makes room for payload.
+func (f *frameReader) widen() {
+	if f.in.buf != nil {
+		return
+	}
+	f.in.borrow()
+	f.w = copy(f.in.buf[:], f.buf[f.r:f.w])
+	f.buf, f.r = f.in.buf[:], 0
+}
+
 // payload passes the next n bytes to take, in pieces, as they arrive. An error
 // of take stops nothing: the rest is read and thrown away, and that error is
 // take's to remember.
 func (f *frameReader) payload(n int, take func([]byte) error) error {
+	if n > len(f.buf)-f.r {
+		f.widen()
+	}
 	for n > 0 {
-		if err := f.fill(1); err != nil {
+		if err := f.more(); err != nil {
 			return err
 		}
 		piece := f.buf[f.r:min(f.w, f.r+n)]
@@ -95,9 +142,27 @@ func (f *frameReader) payload(n int, take func([]byte) error) error {
 	return nil
 }
 
+// more makes at least one byte of payload available. Inside a frame the buffer
+// is kept.
+func (f *frameReader) more() error {
+	if f.r < f.w {
+		return nil
+	}
+	f.r, f.w = 0, 0
+	n, err := f.in.conn.Read(f.buf)
+	f.w = n
+	switch {
+	case n > 0:
+		return nil
+	case err == io.EOF:
+		return io.ErrUnexpectedEOF
+	}
+	return err
+}
+
 // one returns the single payload byte of a RESET or DONE frame.
 func (f *frameReader) one() (byte, error) {
-	if err := f.fill(1); err != nil {
+	if err := f.more(); err != nil {
 		return 0, err
 	}
 	f.r++

@@ -191,8 +191,7 @@ func (h *handover) replay(ctx context.Context) error {
 	}
 	h.current = o
 	h.replays++
-	h.frames.conn, h.frames.stream = o.Conn, o.Number
-	h.frames.r, h.frames.w = 0, 0
+	h.frames.reset(o.Conn, o.Number)
 
 	s.writing.Lock()
 	defer s.writing.Unlock()

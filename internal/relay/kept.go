@@ -44,15 +44,8 @@ func (s *stream) awaitRoom(limit int) int {
 	if s.acked.Load() {
 		return 0 // nothing is reserved that settle has released already
 	}
-	room := min(limit, keptRead, maxKept-len(s.kept.bytes))
-	spare := s.kept.reserved - int64(len(s.kept.bytes)) // reserved before, and not filled by that read
-	want := int64(room) - spare
-	if room > 0 && (want <= 0 || keptAll.Add(want) <= maxKeptAll) {
-		s.kept.reserved += max(want, 0)
+	if room := s.roomLocked(limit); room > 0 {
 		return room
-	}
-	if room > 0 {
-		keptAll.Add(-want)
 	}
 	for !s.acked.Load() && !s.aborted {
 		s.changed.Wait()
@@ -61,6 +54,22 @@ func (s *stream) awaitRoom(limit int) int {
 		return limit // the read fails, and that is the writer's end
 	}
 	return 0
+}
+
+// roomLocked reserves what may be read at once before ACK, 0 if there is none.
+func (s *stream) roomLocked(limit int) int {
+	room := min(limit, keptRead, maxKept-len(s.kept.bytes))
+	if room <= 0 {
+		return 0
+	}
+	spare := s.kept.reserved - int64(len(s.kept.bytes)) // reserved before, and not filled by that read
+	want := int64(room) - spare
+	if want > 0 && keptAll.Add(want) > maxKeptAll {
+		keptAll.Add(-want)
+		return 0
+	}
+	s.kept.reserved += max(want, 0)
+	return room
 }
 
 // keep adds to the copy. An ACK that came meanwhile has no use for it.

@@ -55,15 +55,10 @@ func Serve(ctx context.Context, user net.Conn, next func(context.Context) (*Offe
 	s.conn, s.number = o.Conn, o.Number
 	defer s.cutWith(ctx)()
 	defer s.lookOut()()
-	f := &frameReader{conn: s.conn, stream: s.number}
-	buf := buffers.Get().(*[bufferSize]byte)
-	defer buffers.Put(buf)
-	f.buf = buf[:]
-
+	f := newFrameReader(s.conn, s.number)
+	defer f.release()
 	h := handover{stream: s, frames: f, next: next, current: o}
-	if writeFrame(s.conn, wire.FrameStart, s.number) != nil {
-		s.conn.Close() // found by the first read
-	}
+	s.begin()
 	s.conn.SetReadDeadline(time.Now().Add(o.AckWait)) // before the writer, whose abort may set its own
 	go s.copyOut()                                    // ends when user or conn does; finish waits for it
 	var keep bool

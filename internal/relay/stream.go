@@ -36,6 +36,7 @@ type Result struct {
 // stream is what the writer and the reader of one side share.
 type stream struct {
 	end net.Conn // the user or the target; set before the goroutines start
+	in  *source  // reads end; the writer's own
 
 	// acked: the stream is on this connection for good. It is true from the
 	// start on a client; on a server until then conn and number may change, and
@@ -61,30 +62,60 @@ type stream struct {
 	gotEnd    wire.FrameType   // 0, FIN or RESET
 	writeErr  error            // the connection broke under a write
 	kick      bool             // a reader that waits past gotEnd is woken by the writer's end
+	owesFin   bool             // our FIN goes out in one write with DONE
 	over      bool             // nobody looks out any more
 }
 
 func newStream(end net.Conn) *stream {
 	s := &stream{end: end, writerDone: make(chan struct{})}
+	if end != nil {
+		s.in = newSource(end)
+	}
 	s.changed.L = &s.mu
 	return s
+}
+
+// begin sends START, on a server, together with what the user has said already.
+func (s *stream) begin() {
+	const head = 2 * wire.FrameHeaderSize
+	s.mu.Lock()
+	room := s.roomLocked(bufferSize - head)
+	s.mu.Unlock()
+	n := 0
+	if room > 0 {
+		n = s.in.ready(head, head+room)
+	}
+	var err error
+	if n == 0 {
+		err = writeFrame(s.conn, wire.FrameStart, s.number)
+	} else {
+		s.sent.Add(int64(n))
+		b := s.in.buf[:head+n]
+		s.keep(b[head:])
+		wire.PutFrameHeader(b, wire.FrameHeader{Type: wire.FrameStart, Stream: s.number})
+		wire.PutFrameHeader(b[wire.FrameHeaderSize:], wire.FrameHeader{Type: wire.FrameData, Length: n, Stream: s.number})
+		_, err = s.conn.Write(b)
+	}
+	if err != nil {
+		s.conn.Close() // found by the first read
+	}
 }
 
 // copyOut is the writer: endpoint to frames, one write per frame, the header
 // in front of the payload in the same buffer.
 func (s *stream) copyOut() {
 	defer close(s.writerDone)
-	buf := buffers.Get().(*[bufferSize]byte)
-	defer buffers.Put(buf)
+	in := s.in
+	defer in.release()
 	for {
-		room := len(buf) - wire.FrameHeaderSize
+		room := bufferSize - wire.FrameHeaderSize
 		if !s.acked.Load() {
 			if room = s.awaitRoom(room); room == 0 {
 				continue // acked meanwhile, or broken: then the read fails
 			}
 		}
-		n, err := s.end.Read(buf[wire.FrameHeaderSize : wire.FrameHeaderSize+room])
-		if n > 0 && !s.write(buf[:wire.FrameHeaderSize+n]) {
+		n, err := in.read(wire.FrameHeaderSize, wire.FrameHeaderSize+room)
+		if n > 0 && !s.write(in.buf[:wire.FrameHeaderSize+n]) {
 			return
 		}
 		switch {
@@ -141,6 +172,8 @@ func (s *stream) endOut(t wire.FrameType, why wire.ResetReason) {
 	if t == wire.FrameReset {
 		s.aborted = true
 		s.sendResetLocked(why)
+	} else if s.kick && s.gotEnd == wire.FrameFin {
+		s.owesFin = true // it goes out with DONE, which the reader writes next
 	} else if err := writeFrame(s.conn, wire.FrameFin, s.number); err != nil {
 		s.brokeLocked(err)
 		return
@@ -233,10 +266,14 @@ func (s *stream) receivedEnd(t wire.FrameType, why wire.ResetReason) (over bool)
 		s.boundLocked()
 	}
 	over = s.sentEnd != 0
+	whole := s.sentEnd == wire.FrameFin && !s.aborted // the endpoint has ended, and the writer with it
 	s.mu.Unlock()
-	if t == wire.FrameReset {
+	switch {
+	case t == wire.FrameReset:
 		resetClose(s.end)
-	} else {
+	case whole:
+		s.end.Close()
+	default:
 		closeWrite(s.end)
 	}
 	return over
