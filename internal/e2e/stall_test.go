@@ -19,6 +19,7 @@ func TestLostControlSegments(t *testing.T) {
 	s := newSite(t, 32, nil, nil)
 	fromServer := "tcp sport " + tunnelPort + " tcp dport " + s.control
 	fromClient := "tcp dport " + tunnelPort + " tcp sport " + s.control
+	begun := time.Now()
 	users := gather(time.Second/rush, s.call)
 	loseOne := func(rule string) []string { return []string{rule + " numgen inc mod 1000000 == 0 drop"} }
 	for _, fault := range []struct {
@@ -35,15 +36,16 @@ func TestLostControlSegments(t *testing.T) {
 		{"all of the client's for 400 ms", s.link.A, []string{fromClient + " drop"}, 400 * time.Millisecond},
 	} {
 		time.Sleep(pauses)
-		begun := time.Now()
+		lost := time.Now()
 		require.NoError(t, fault.end.Filter(fault.rules...))
 		time.Sleep(fault.lasts)
 		require.NoError(t, fault.end.Filter())
-		t.Logf("%s to %s: lost %s", clock(begun), clock(time.Now()), fault.name)
+		t.Logf("%s to %s: lost %s", clock(lost), clock(time.Now()), fault.name)
 	}
 	time.Sleep(pauses)
+	lasted := time.Since(begun)
 	all := users.disperse()
-	t.Logf("%d users a second: %s; %s", rush, figures(all), outcomes(all))
+	t.Logf("%.0f users a second: %s; %s", float64(len(all))/lasted.Seconds(), figures(all), outcomes(all))
 	s.desk.requireAllServed(t, all)
 	require.Zero(t, s.server.count(" left: "), "no false death of a client")
 	require.Zero(t, s.client.count("Connection to "), "no false death of the server")
