@@ -64,7 +64,7 @@ func overLink(t *testing.T, mode pool.TLSMode, target string, size int) (*host, 
 // be late once; what is wrong with the tunnel is late in every round.
 const (
 	within = 400 * time.Millisecond
-	rounds = 5
+	rounds = 10
 )
 
 // TestSilentlyDeadConnections: all idle connections lose everything, and
