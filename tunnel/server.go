@@ -177,7 +177,9 @@ func NewServer(cfg ServerConfig) (*Server, error) {
 	}
 	s.listener = cfg.Listener
 	if s.listener == nil {
-		if s.listener, err = net.Listen("tcp", cfg.Listen); err != nil {
+		// The front door sets keep-alive, for whom it lets in.
+		unset := net.ListenConfig{KeepAlive: -1}
+		if s.listener, err = unset.Listen(context.Background(), "tcp", cfg.Listen); err != nil {
 			return nil, fmt.Errorf("tunnel: %w", err)
 		}
 	}

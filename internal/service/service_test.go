@@ -6,7 +6,6 @@ import (
 	"io"
 	"net"
 	"os"
-	"sync/atomic"
 	"syscall"
 	"testing"
 
@@ -61,43 +60,6 @@ func TestPublicEndsWithContext(t *testing.T) {
 	done := serve(ctx, NewPublic(listen(t), func(string) {}), func(c net.Conn) { c.Close() })
 	cancel()
 	<-done
-}
-
-// failingListener fails n times before it accepts.
-type failingListener struct {
-	net.Listener
-	left atomic.Int32
-}
-
-func (l *failingListener) Accept() (net.Conn, error) {
-	if l.left.Add(-1) >= 0 {
-		return nil, &net.OpError{Op: "accept", Err: os.NewSyscallError("accept", syscall.EMFILE)}
-	}
-	return l.Listener.Accept()
-}
-
-func TestAcceptErrorsPass(t *testing.T) {
-	l := &failingListener{Listener: listen(t)}
-	l.left.Store(4)
-	told := make(chan string, 9)
-	p := NewPublic(l, func(text string) { told <- text })
-	ctx, cancel := context.WithCancel(t.Context())
-	served := make(chan struct{})
-	done := serve(ctx, p, func(c net.Conn) { c.Close(); close(served) })
-	c, err := net.Dial("tcp", p.Addr().String())
-	require.NoError(t, err)
-	defer c.Close()
-	<-served
-	require.Contains(t, <-told, "ulimit -n")
-	cancel()
-	<-done
-	require.Empty(t, told, "one run of errors is told once, and its end when it lasts")
-
-	l = &failingListener{Listener: listen(t)}
-	l.left.Store(1 << 30)
-	ctx, cancel = context.WithCancel(t.Context())
-	done = serve(ctx, NewPublic(l, func(string) { cancel() }), func(net.Conn) {})
-	<-done // ctx ends the pause too
 }
 
 func TestDialTarget(t *testing.T) {
