@@ -263,6 +263,8 @@ type dialSide struct {
 	failures       int       // in a row, as backoff counts them
 	failedAt       time.Time // dials begun before this do not deepen the backoff
 	notBefore      time.Time // backoff: no dial earlier
+	told           bool      // the log, that dials fail
+	lastFailure    time.Time // of a dial
 }
 
 func newDialSide(cfg ClientConfig) *dialSide {

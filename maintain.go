@@ -20,6 +20,11 @@ const (
 	// "Exponential Backoff And Jitter" (AWS Architecture Blog, 2015).
 	backoffBase    = 100 * time.Millisecond
 	backoffCeiling = 30 * time.Second
+
+	// dialCalm is how long no dial must have failed until the log hears that
+	// dialing works again. It bounds the lines where some dials succeed and
+	// others fail, as at a full descriptor table.
+	dialCalm = 5 * time.Second
 )
 
 // maintain keeps the pool filled until ctx ends: a pass per interval, and one
@@ -42,8 +47,12 @@ func (p *Pool) maintain(ctx context.Context) {
 			adjusted = now
 		}
 		begin, pause := p.planLocked(now)
+		again := p.client.calmLocked(now)
 		next := p.client.adjusted.interval - now.Sub(adjusted)
 		p.mu.Unlock()
+		if again {
+			p.log.Info("Pool: dialing works again")
+		}
 		for range begin {
 			p.wg.Go(func() { p.dialOne(ctx, now) })
 		}
@@ -204,10 +213,9 @@ func (p *Pool) finishDial(begun time.Time, success bool, err error) {
 	p.mu.Lock()
 	d := p.client
 	d.dialing--
-	first, again := false, false
+	first := false
 	switch {
 	case success:
-		again = d.failures > 0
 		d.dialed++
 		d.attempted++
 		d.succeeded++
@@ -217,8 +225,8 @@ func (p *Pool) finishDial(begun time.Time, success bool, err error) {
 	case err != nil:
 		d.failed++
 		d.attempted++
+		first, d.told, d.lastFailure = !d.told, true, now
 		if begun.After(d.failedAt) {
-			first = d.failures == 0
 			d.failures++
 			d.failedAt = now
 			d.notBefore = now.Add(backoff(d.failures))
@@ -232,9 +240,17 @@ func (p *Pool) finishDial(begun time.Time, success bool, err error) {
 		p.log.Warn("Pool: dial failed, trying again with growing pauses: %v", err)
 	case err != nil:
 		p.log.Debug("Pool: dial failed: %v", err)
-	case again:
-		p.log.Info("Pool: dialing works again")
 	}
+}
+
+// calmLocked reports, once, that dialing works again after failures that the
+// log was told of.
+func (d *dialSide) calmLocked(now time.Time) bool {
+	if !d.told || d.failures > 0 || now.Sub(d.lastFailure) < dialCalm {
+		return false
+	}
+	d.told = false
+	return true
 }
 
 // backoff is a random pause below a ceiling that doubles with each failure. It

@@ -208,3 +208,34 @@ func TestPollingIsNoDemand(t *testing.T) {
 		require.Equal(t, 4, p.Capacity())
 	})
 }
+
+// TestDialFailuresAreToldOnce: some dials succeed and others fail, over and
+// over, as at a full descriptor table. The log hears of it once, and once when
+// it is over.
+func TestDialFailuresAreToldOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var f farEnd
+		log := make(eventLog, 1<<12)
+		f.script(func(ctx context.Context, n int) (net.Conn, error) {
+			if n%2 == 1 {
+				return nil, errNoRoute
+			}
+			return f.connect(n), nil
+		})
+		p := f.newClientPool(t, ClientConfig{Limits: Limits{MinCap: 8, MaxCap: 64}, MaxInterval: time.Second, Logger: log})
+		for range 200 {
+			mustGet(t, p).Close()
+			time.Sleep(100 * time.Millisecond)
+		}
+		require.Greater(t, f.count(), 200)
+		require.Contains(t, log.takeLine(), "WARN Pool: dial failed")
+		require.Empty(t, log.takeLine())
+		f.script(nil)
+		for range 20 {
+			mustGet(t, p).Close()
+			time.Sleep(time.Second)
+		}
+		require.Equal(t, "INFO Pool: dialing works again", log.takeLine())
+		require.Empty(t, log.takeLine())
+	})
+}

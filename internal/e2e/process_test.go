@@ -28,6 +28,7 @@ type host struct {
 	state string
 	key   string             // given in TUNNEL_KEY
 	net   *testnet.Namespace // nil: this machine's own network
+	files int                // limit of open files; 0: as it is. Without sockets
 
 	sockets []*os.File // handed over as systemd does; their names
 	named   string
@@ -39,6 +40,9 @@ func newHost(t *testing.T, key string) host {
 
 func (h host) command(program string, args ...string) *exec.Cmd {
 	c := exec.Command(filepath.Join(build(h.t), program), args...)
+	if h.files > 0 {
+		c = exec.Command("sh", append([]string{"-c", fmt.Sprintf(`ulimit -n %d && exec "$0" "$@"`, h.files), c.Path}, args...)...)
+	}
 	if len(h.sockets) > 0 {
 		c = exec.Command("sh", append([]string{"-c", `LISTEN_PID=$$ exec "$0" "$@"`, c.Path}, args...)...)
 		c.ExtraFiles = h.sockets
