@@ -67,7 +67,8 @@ type ClientConfig struct {
 	// 30 s; negative: not at all.
 	Drain time.Duration
 
-	// Dial connects to the server, default net.Dialer's. It must heed ctx.
+	// Dial connects to the server, default net.Dialer's. It must heed ctx, and is
+	// called several times at once: for the pool, and after a time-out.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 
 	Logger pool.Logger // default: silent
