@@ -100,12 +100,17 @@ func (cs *clientSession) attend(o wire.Open) {
 		c.log.Debug("Stream %d: connection %s is not here: %v", o.Stream, pool.ID(o.ID), err)
 		return
 	}
-	c.count.streams.Add(1)
 	target := &c.targets[o.Ref]
 	res := relay.Attend(c.streams, conn, relay.Task{
 		Number:    o.Stream,
 		StartWait: pairWait,
-		Commit:    func() bool { return c.ledger.commit(o.Stream) },
+		Commit: func() bool {
+			committed := c.ledger.commit(o.Stream)
+			if committed {
+				c.count.streams.Add(1)
+			}
+			return committed
+		},
 		Dial: func(ctx context.Context) (net.Conn, wire.ResetReason) {
 			return c.dialTarget(ctx, target)
 		},
