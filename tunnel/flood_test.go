@@ -25,28 +25,29 @@ import (
 	"github.com/tunnelpool/pool/internal/wire"
 )
 
-// The flood as long and as dense as it is promised for:
+// The flood as long and as dense as it is promised for, best on a machine that
+// does nothing else:
 //
 //	go test ./tunnel -run 'TestFlood$' -v -flood.time 10s -flood.rate 5000
 //
-// The normal run is shorter and holds only what a loaded machine can keep.
+// The normal run is shorter and thinner, and holds what a loaded machine can
+// keep.
 var (
 	floodTime = flag.Duration("flood.time", 2*time.Second, "how long TestFlood lasts")
 	floodRate = flag.Int("flood.rate", 1500, "connections a second that TestFlood attempts")
+	floodNice = flag.Bool("flood.nice", true, "strangers yield the processors to the tunnel, as if they had some of their own")
 )
 
 const (
-	floodAddress = "127.0.0.2" // the strangers'; everybody honest has 127.0.0.1
-	floodUsers   = 200         // honest users a second
+	honestAddress = "127.0.0.1"
+	floodAddress  = "127.0.0.2" // the strangers', where they have one of their own
+	floodUsers    = 200         // honest users a second
 )
 
 // TestFlood: strangers come by the thousand with garbage, silence and wrong
 // proofs. Nobody of them gets in, everybody honest is served, and afterwards
 // nothing is left of it.
 func TestFlood(t *testing.T) {
-	if !canBind(floodAddress) {
-		t.Skipf("this machine has no second loopback address %s", floodAddress)
-	}
 	for _, mode := range []pool.TLSMode{pool.TLSPlain, pool.TLSSelfSigned} {
 		t.Run("mode "+string(mode), func(t *testing.T) { testFlood(t, mode) })
 	}
@@ -59,14 +60,14 @@ func testFlood(t *testing.T, mode pool.TLSMode) {
 	goroutines, memory := runtime.NumGoroutine(), heap()
 
 	quiet := g.serveUsers(t, *floodTime/2)
-	flood := h.flood(t, *floodTime)
+	flood := h.flood(t, floodAddress, *floodTime, *floodRate)
 	under := g.serveUsers(t, *floodTime)
 	said := flood.wait(t)
 	quiet = append(quiet, g.serveUsers(t, *floodTime/2)...)
-	most := runtime.NumGoroutine()
 
 	require.Zero(t, said.Admitted, "strangers got in")
 	require.Zero(t, said.Told, "strangers were told what is not theirs")
+	require.Positive(t, said.Connected)
 	dialed := g.Stats().Pool
 	require.LessOrEqual(t, h.Stats().Door.Accepted, dialed.Dialed+dialed.DialFailures+uint64(dialed.Dialing)+1, "more came in than the client made")
 	eventually(t, func() bool { return h.Stats().Door.InFlight == 0 }, func() string { return "strangers are still there" })
@@ -79,7 +80,43 @@ func testFlood(t *testing.T, mode pool.TLSMode) {
 		said.Attempted, said.Took.Round(time.Millisecond), said.perSecond(said.Attempted), said.Connected, said.perSecond(said.Connected), h.Stats().Door.Rejected)
 	t.Logf("first byte, %d users quiet: p50 %v, p99 %v; %d users under the flood: p50 %v, p99 %v",
 		len(quiet), share(quiet, 50), share(quiet, 99), len(under), share(under, 50), share(under, 99))
-	t.Logf("goroutines %d before, %d at the flood's end; heap %+.1f MB after it", goroutines, most, float64(grown)/(1<<20))
+	t.Logf("goroutines: %d more than before; heap: %+.1f MB", runtime.NumGoroutine()-goroutines, float64(grown)/(1<<20))
+}
+
+// TestFloodNextDoor: the flood comes from the address of an honest client that
+// the server has never seen. It gets in, and is served like others from then on.
+func TestFloodNextDoor(t *testing.T) {
+	for mode, rate := range map[pool.TLSMode]int{
+		pool.TLSPlain: *floodRate,
+		// More wrong proofs than the door hears are a matter of luck for who
+		// comes with them, and of how often it comes. The normal run holds
+		// what is none.
+		pool.TLSSelfSigned: min(*floodRate, 450),
+	} {
+		if *floodRate > 1500 {
+			rate = *floodRate
+		}
+		t.Run("mode "+string(mode), func(t *testing.T) {
+			h := startServer(t, mode, quietLog)
+			target := startTarget(t, echo)
+			flood := h.flood(t, honestAddress, *floodTime+patience, rate)
+			eventually(t, func() bool { return h.Stats().Door.Rejected[pool.RejectProof] > uint64(rate)/3 },
+				func() string { return fmt.Sprintf("no flood: %v", h.Stats().Door) })
+			begun := time.Now()
+			g := runClient(t, h.clientConfig(target))
+			ctx, cancel := context.WithTimeout(t.Context(), *floodTime+patience)
+			defer cancel()
+			require.NoError(t, g.Up(ctx), "%s", g.log.text())
+			joined := time.Since(begun)
+			_, err := firstByte(g.public(0), time.Now())
+			require.NoError(t, err)
+			served := time.Since(begun)
+			g.serveUsers(t, *floodTime/2)
+			flood.stop()
+			t.Logf("%d/s from the client's address: it was in after %v, its first user served after %v; refused: %v",
+				rate, joined.Round(time.Millisecond), served.Round(time.Millisecond), h.Stats().Door.Rejected)
+		})
+	}
 }
 
 // quietLog makes a server log nothing, so that memory is not the log's.
@@ -153,6 +190,7 @@ func canBind(address string) bool {
 
 // floodOrder is what the strangers' process is told.
 type floodOrder struct {
+	From   string // the strangers' address
 	Server string
 	Mode   pool.TLSMode
 	Key    string // only its ID is used, which is no secret
@@ -170,7 +208,7 @@ type floodReport struct {
 
 func (r floodReport) perSecond(n int64) float64 { return float64(n) / r.Took.Seconds() }
 
-// A flood is strangers in a process of their own, so that the goroutines and
+// flood is strangers in a process of their own, so that the goroutines and
 // the memory that a test sees are not theirs.
 type flood struct {
 	cmd *exec.Cmd
@@ -179,18 +217,32 @@ type flood struct {
 
 const floodVariable = "TUNNELPOOL_TEST_FLOOD"
 
-func (h *host) flood(t *testing.T, d time.Duration) *flood {
+func (h *host) flood(t *testing.T, from string, d time.Duration, rate int) *flood {
 	t.Helper()
-	order, err := json.Marshal(floodOrder{Server: h.addr(), Mode: h.mode, Key: h.key.Text(), Rate: *floodRate, Time: d})
+	if !canBind(from) {
+		t.Skipf("this machine has no loopback address %s", from)
+	}
+	order, err := json.Marshal(floodOrder{From: from, Server: h.addr(), Mode: h.mode, Key: h.key.Text(), Rate: rate, Time: d})
 	require.NoError(t, err)
-	f := &flood{cmd: exec.Command("nice", "-n", "19", os.Args[0], "-test.run=^TestFloodStrangers$"), out: new(bytes.Buffer)}
+	args := []string{os.Args[0], "-test.run=^TestFloodStrangers$"}
+	if nice, err := exec.LookPath("nice"); *floodNice && err == nil {
+		args = append([]string{nice, "-n", "19"}, args...)
+	}
+	f := &flood{cmd: exec.Command(args[0], args[1:]...), out: new(bytes.Buffer)}
 	f.cmd.Env = append(os.Environ(), floodVariable+"="+string(order))
 	f.cmd.Stdout, f.cmd.Stderr = f.out, f.out
 	require.NoError(t, f.cmd.Start())
-	t.Cleanup(func() { f.cmd.Process.Kill() })
+	t.Cleanup(f.stop)
 	return f
 }
 
+// stop ends it in the middle, unless it is over.
+func (f *flood) stop() {
+	f.cmd.Process.Kill()
+	f.cmd.Wait() // an error when it was waited for before
+}
+
+// wait waits for its end.
 func (f *flood) wait(t *testing.T) (r floodReport) {
 	t.Helper()
 	require.NoError(t, f.cmd.Wait(), "%s", f.out)
@@ -223,7 +275,7 @@ func (o floodOrder) run(t *testing.T) (r floodReport) {
 	key = key.Session([]byte("a guess"))
 	ctx, cancel := context.WithTimeout(t.Context(), o.Time)
 	defer cancel()
-	dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(floodAddress)}, Control: bindLate}
+	dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(o.From)}, Control: bindLate}
 	var strangers sync.WaitGroup
 	places := make(chan struct{}, 4096) // bounds the descriptors
 	begun := time.Now()
