@@ -57,8 +57,9 @@ type AcceptConfig struct {
 	// source, and FailureBurst how many at once. An attempt is a connection
 	// that has spoken: it counts while it is unproven, and after that if it
 	// failed; one that succeeds does not count. While there are too many, who
-	// speaks is hung up on before TLS or the proof cost anything. All sources
-	// together that are not favored may make 8 times as many.
+	// speaks is told to come back, see [ErrBusy], before TLS or the proof cost
+	// anything. All sources together that are not favored may make 8 times as
+	// many.
 	//
 	// Zero means 200 a second, 1,000 without TLS, and 512 at once. A negative
 	// FailureRate means no limit, which suits a port that everybody reaches

@@ -68,8 +68,8 @@ func TestFailuresAreLimited(t *testing.T) {
 			looked.Store(0)
 			certificates.Store(0)
 			for range 100 {
-				require.Error(t, good.from("192.0.2.1:1"))
-				require.Error(t, wrong.from("192.0.2.1:1"))
+				require.ErrorIs(t, good.from("192.0.2.1:1"), ErrBusy)
+				require.ErrorIs(t, wrong.from("192.0.2.1:1"), ErrBusy)
 			}
 			require.Zero(t, looked.Load(), "it cost a proof")
 			require.Zero(t, certificates.Load(), "it cost a handshake")
@@ -78,10 +78,10 @@ func TestFailuresAreLimited(t *testing.T) {
 
 			time.Sleep(time.Second) // two more
 			require.NoError(t, good.from("192.0.2.1:1"))
-			require.Error(t, wrong.from("192.0.2.1:1"))
+			require.ErrorIs(t, wrong.from("192.0.2.1:1"), ErrRefused)
 			require.NoError(t, good.from("192.0.2.1:1"))
-			require.Error(t, wrong.from("192.0.2.1:1"))
-			require.Error(t, good.from("192.0.2.1:1"))
+			require.ErrorIs(t, wrong.from("192.0.2.1:1"), ErrRefused)
+			require.ErrorIs(t, good.from("192.0.2.1:1"), ErrBusy)
 			require.EqualValues(t, 201, d.Stats().Rejected[RejectRate])
 		})
 	})
@@ -113,7 +113,7 @@ func TestUnprovenAttemptsCount(t *testing.T) {
 			require.NoError(t, err)
 		}
 		synctest.Wait()
-		require.Error(t, good.from("192.0.2.1:2"), "three are unproven")
+		require.ErrorIs(t, good.from("192.0.2.1:2"), ErrBusy, "three are unproven")
 		close(stalled[0].gate)
 		require.NoError(t, <-done)
 		synctest.Wait()
@@ -180,7 +180,7 @@ func TestConfigForClient(t *testing.T) {
 		require.NoError(t, good.from("192.0.2.1:1"))
 		require.ErrorContains(t, other.from("192.0.2.1:1"), "internal error")
 		require.Equal(t, 2, asked)
-		require.Error(t, good.from("192.0.2.1:1"))
+		require.ErrorIs(t, good.from("192.0.2.1:1"), ErrBusy)
 		require.Equal(t, 2, asked)
 	})
 }
@@ -239,23 +239,40 @@ func TestFailuresOfAnUnknownSource(t *testing.T) {
 	})
 }
 
-// TestUnheardAreReset: what is refused unheard leaves no connection behind that
-// the system keeps.
-func TestUnheardAreReset(t *testing.T) {
+// TestBusy: who is not heard is told so, in each mode, and that it says nothing
+// of the key.
+func TestBusy(t *testing.T) {
 	modes(t, func(t *testing.T, mode TLSMode) {
 		key := NewKey()
 		d := openDoor(t, AcceptConfig{TLS: mode, Keys: KnownKeys(key), FailureRate: 0.001, FailureBurst: 1})
 		_, err := d.secure(t, Security{TLS: mode, Key: NewKey()})
 		require.ErrorIs(t, err, ErrRefused)
 		require.Contains(t, (<-d.log).text, "(proof)")
-		conn := d.dial(t)
-		defer conn.Close()
-		s := Security{TLS: mode, Key: key}
-		_, err = s.Secure(t.Context(), conn)
-		require.Error(t, err)
-		require.True(t, hungUp(err), "%v", err)
-		var plain net.Error
-		require.False(t, errors.As(err, &plain) && plain.Timeout())
+		_, err = d.secure(t, Security{TLS: mode, Key: key})
+		require.ErrorIs(t, err, ErrBusy)
+		require.NotErrorIs(t, err, ErrRefused)
+		require.NotErrorIs(t, err, ErrTLSMismatch)
 		require.Contains(t, (<-d.log).text, "(rate)")
+		conn := d.dial(t) // the words of docs/PROTOCOL.md
+		defer conn.Close()
+		if mode == TLSPlain {
+			_, err = conn.Write(appendHello(nil, Hello{Kind: KindPool}))
+			require.NoError(t, err)
+			_, err = conn.Write(make([]byte, nonceSize))
+		} else {
+			session := tls.Client(&oneWay{Conn: conn}, &tls.Config{InsecureSkipVerify: true})
+			err = session.Handshake()
+			require.ErrorIs(t, err, io.EOF)
+			err = nil
+		}
+		require.NoError(t, err)
+		said, err := io.ReadAll(conn)
+		require.NoError(t, err)
+		require.Equal(t, "busy\n", string(said))
 	})
 }
+
+// oneWay is a connection that only writes.
+type oneWay struct{ net.Conn }
+
+func (oneWay) Read([]byte) (int, error) { return 0, io.EOF }

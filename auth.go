@@ -215,6 +215,8 @@ func ask(conn net.Conn, message, answer []byte) error {
 	switch {
 	case err == nil:
 		return nil
+	case string(answer[:n]) == string(answerBusy) && hungUp(err):
+		return ErrBusy
 	case looksLikeTLS(answer[:n]):
 		// Only a short answer is looked at: a nonce may begin with any bytes.
 		return fmt.Errorf("%w: the server speaks TLS where this side speaks plain TCP", ErrTLSMismatch)

@@ -42,6 +42,11 @@ var (
 	// our proof: it does not know the key, or not the session.
 	ErrRefused = errors.New("key refused")
 
+	// ErrBusy: the other side hears nobody from this address for the moment,
+	// or hardly anybody, because too many attempts failed. It says nothing of
+	// the key, and is worth trying again soon.
+	ErrBusy = errors.New("the server is busy turning others away")
+
 	// ErrImpostor: the other side could not prove that it holds the key. Either
 	// it is not the server, or someone sits between.
 	ErrImpostor = errors.New("the other side does not hold the key")

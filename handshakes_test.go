@@ -253,7 +253,7 @@ func TestFavoredSource(t *testing.T) {
 			require.ErrorIs(t, knock(NewKey(), fmt.Sprintf("203.0.113.%d:1", i)), ErrRefused)
 		}
 		require.EqualValues(t, strangerFailures, d.Stats().Rejected[RejectProof])
-		require.ErrorIs(t, knock(key, "203.0.113.200:1"), ErrRefused, "strangers have failed too often together")
+		require.ErrorIs(t, knock(key, "203.0.113.200:1"), ErrBusy, "strangers have failed too often together")
 		require.EqualValues(t, 1, d.Stats().Rejected[RejectRate])
 		require.NoError(t, knock(key, "192.0.2.1:100"))
 		time.Sleep(time.Minute)
@@ -261,14 +261,14 @@ func TestFavoredSource(t *testing.T) {
 			require.ErrorIs(t, knock(NewKey(), "192.0.2.1:101"), ErrRefused)
 		}
 		require.EqualValues(t, strangerFailures+favoredFailures, d.Stats().Rejected[RejectProof])
-		require.ErrorIs(t, knock(key, "192.0.2.1:102"), ErrRefused)
+		require.ErrorIs(t, knock(key, "192.0.2.1:102"), ErrBusy)
 		require.EqualValues(t, 2, d.Stats().Rejected[RejectRate])
 
 		again()
 		require.Empty(t, d.places.favored)
 		time.Sleep(time.Minute)
 		require.ErrorIs(t, knock(NewKey(), "192.0.2.1:103"), ErrRefused)
-		require.ErrorIs(t, knock(key, "192.0.2.1:104"), ErrRefused, "a stranger again")
+		require.ErrorIs(t, knock(key, "192.0.2.1:104"), ErrBusy, "a stranger again")
 		require.EqualValues(t, 3, d.Stats().Rejected[RejectRate])
 	})
 }

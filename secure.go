@@ -43,9 +43,10 @@ type Security struct {
 // that of ctx and leaves it in place on success, for what the caller does under
 // the same deadline; the caller clears it. A cancelled ctx ends Secure at once.
 //
-// Errors to tell apart: [ErrRefused], [ErrImpostor], [ErrTLSMismatch],
-// *[tls.CertificateVerificationError], and ctx's own. A server too busy to
-// answer, or too slow for its own deadline, looks like [ErrRefused].
+// Errors to tell apart: [ErrRefused], [ErrBusy], [ErrImpostor],
+// [ErrTLSMismatch], *[tls.CertificateVerificationError], and ctx's own. A server
+// that has no place left, or is too slow for its own deadline, looks like
+// [ErrRefused].
 func (s *Security) Secure(ctx context.Context, conn net.Conn) (net.Conn, error) {
 	// Closing works on every net.Conn, and in every call that may hang.
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
@@ -74,7 +75,7 @@ func (s *Security) run(ctx context.Context, conn net.Conn) (net.Conn, error) {
 	if config != nil {
 		session := tls.Client(conn, config)
 		if binding, err = handshake(ctx, session); err != nil {
-			return nil, err
+			return nil, busy(err)
 		}
 		conn = session
 	}

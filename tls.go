@@ -187,6 +187,19 @@ var (
 	answerToPlain = []byte{0x15, 0x03, 0x03, 0x00, 0x02, 0x02, 0x46}
 )
 
+// answerBusy is what a server says in any mode to whom it does not hear: as
+// long as the head of a TLS record, and none.
+var answerBusy = []byte("busy\n")
+
+// busy finds the server's answerBusy in the failure of a client's handshake.
+func busy(err error) error {
+	var header tls.RecordHeaderError
+	if errors.As(err, &header) && string(header.RecordHeader[:]) == string(answerBusy) {
+		return ErrBusy
+	}
+	return err
+}
+
 const (
 	turnAwayTime  = 500 * time.Millisecond
 	turnAwayBytes = 64 << 10

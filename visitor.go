@@ -77,7 +77,6 @@ func (v *visitor) welcome(ctx context.Context, handle func(context.Context, net.
 		v.reject(RejectTimeout, errLate)
 	case errors.Is(err, errUnheard):
 		v.reject(RejectRate, errUnheard)
-		hangUp(v.raw)
 	default:
 		v.reject(rejectReason(err), err)
 	}
@@ -85,11 +84,14 @@ func (v *visitor) welcome(ctx context.Context, handle func(context.Context, net.
 }
 
 // heard takes note that the peer has spoken, or gone on. The first time it asks
-// whether an answer may cost anything; the error is errUnheard.
+// whether the attempt may cost anything. If not, the peer is told to come back,
+// below TLS, and the error is errUnheard.
 func (v *visitor) heard() error {
 	a := v.door
 	if !v.attempts {
 		if !a.failures.begin(v.place.source, v.place.favored) {
+			_, _ = v.raw.Write(answerBusy) // 5 bytes fit, or the peer does not listen
+			v.raw.Close()
 			return errUnheard
 		}
 		v.attempts = true
@@ -173,7 +175,6 @@ func askFirst(cfg *tls.Config) {
 	cfg.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
 		if v, ok := hello.Context().Value(visitorKey{}).(*visitor); ok {
 			if err := v.heard(); err != nil {
-				hangUp(v.raw) // before TLS sends an alert
 				return nil, err
 			}
 		}

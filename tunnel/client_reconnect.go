@@ -9,6 +9,7 @@ import (
 	"syscall"
 	"time"
 
+	pool "github.com/tunnelpool/pool"
 	"github.com/tunnelpool/pool/internal/session"
 )
 
@@ -71,11 +72,11 @@ func (s *schedule) eager(now time.Time) bool {
 	return !s.eagerSince.IsZero() && now.Sub(s.eagerSince) < eagerTime
 }
 
-// timedOut reports whether nobody answered, in contrast to somebody who
-// refused.
+// timedOut reports whether nobody answered, or nobody had time to, in contrast
+// to somebody who refused.
 func timedOut(err error) bool {
 	var ne net.Error
-	return errors.Is(err, session.ErrSilent) || errors.As(err, &ne) && ne.Timeout() ||
+	return errors.Is(err, session.ErrSilent) || errors.Is(err, pool.ErrBusy) || errors.As(err, &ne) && ne.Timeout() ||
 		errors.Is(err, syscall.EHOSTUNREACH) || errors.Is(err, syscall.ENETUNREACH)
 }
 

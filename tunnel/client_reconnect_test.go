@@ -25,7 +25,7 @@ import (
 func TestScheduleAfterTimeouts(t *testing.T) {
 	for _, err := range []error{
 		fmt.Errorf("%w for 15s", session.ErrSilent), os.ErrDeadlineExceeded, context.DeadlineExceeded,
-		&net.OpError{Op: "dial", Err: syscall.ENETUNREACH},
+		&net.OpError{Op: "dial", Err: syscall.ENETUNREACH}, fmt.Errorf("wrapped: %w", pool.ErrBusy),
 	} {
 		var s schedule
 		now := time.Now()

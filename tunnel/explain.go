@@ -36,6 +36,8 @@ func explain(server string, err error) string {
 		return fmt.Sprintf("%s: %v; start both with the same --tls", server, err)
 	case errors.Is(err, pool.ErrRefused):
 		return fmt.Sprintf("%s refused the key: use the one that 'tunnel-server key show' prints there", server)
+	case errors.Is(err, pool.ErrBusy):
+		return fmt.Sprintf("%s is busy turning away failed attempts, some perhaps from this network: this is no matter of the key", server)
 	case errors.Is(err, pool.ErrImpostor):
 		return fmt.Sprintf("%s does not hold our key: it is not the server, or someone sits between; nothing was sent", server)
 	case errors.Is(err, syscall.ECONNREFUSED):

@@ -29,6 +29,7 @@ func TestExplain(t *testing.T) {
 		want string
 	}{
 		{pool.ErrRefused, "host:1 refused the key: use the one that 'tunnel-server key show' prints there"},
+		{pool.ErrBusy, "host:1 is busy turning away failed attempts, some perhaps from this network: this is no matter of the key"},
 		{pool.ErrImpostor, "host:1 does not hold our key: it is not the server, or someone sits between; nothing was sent"},
 		{pool.ErrTLSMismatch, "host:1: wrapped: the two sides use different TLS modes; start both with the same --tls"},
 		{&net.DNSError{Err: "no such host", IsNotFound: true}, `Name "host" not found: check the server's name`},
