@@ -20,3 +20,12 @@ func RaiseLimits() {
 		}
 	}
 }
+
+// openFiles is how many files a program started from here may have open.
+func openFiles() int {
+	var limit syscall.Rlimit
+	if syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit) != nil {
+		return descriptors
+	}
+	return int(min(uint64(limit.Cur), descriptors))
+}

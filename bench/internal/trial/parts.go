@@ -2,6 +2,7 @@ package trial
 
 import (
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/tunnelpool/pool/bench/internal/report"
@@ -12,37 +13,71 @@ import (
 // of several.
 const atOnce = 32
 
-// firstByte measures from connect to the first byte back, one user after the
-// other, and 300 users of whom 32 are there at once.
+// firstByte measures from connect to the first byte back: users one after the
+// other, and 300 users (100 over
+// a long path) of whom 32 are there at once.
 func firstByte(s *session) error {
-	users := 500
-	if s.network.roundTrip > 0 {
-		users = 60 // each takes a round trip
-	}
-	if s.Quick {
-		users /= 3
-	}
 	return s.rigs(func(all []*rig) error {
+		if err := s.oneByOne(all); err != nil {
+			return err
+		}
 		for _, r := range all {
-			for _, l := range []traffic.Load{
-				{Kind: traffic.Operations, Users: users, Workers: 1},
-				{Kind: traffic.Operations, Users: 300, Workers: atOnce},
-			} {
-				how := "one by one"
-				if l.Workers > 1 {
-					how = fmt.Sprintf("%d at once", l.Workers)
-				}
-				err := s.one(r, l, func(r *rig, res result) {
-					s.set("first byte, "+how+", p50", report.Duration, true, r, quantile(res, 0.5))
-					s.set("first byte, "+how+", p99", report.Duration, true, r, quantile(res, 0.99))
-				})
-				if err != nil {
-					return err
-				}
+			l := traffic.Load{Kind: traffic.Operations, Users: 300, Workers: atOnce}
+			if s.network.roundTrip > middle {
+				l.Users = 100
+			}
+			if err := s.one(r, l, s.firstBytes(fmt.Sprintf("%d at once", atOnce))); err != nil {
+				return err
 			}
 		}
 		return nil
 	})
+}
+
+func (s *session) firstBytes(how string) func(*rig, result) {
+	return func(r *rig, res result) {
+		s.set("first byte, "+how+", p50", report.Duration, true, r, quantile(res, 0.5))
+		s.set("first byte, "+how+", p99", report.Duration, true, r, quantile(res, 0.99))
+	}
+}
+
+// oneByOne has a single user at a time. Over a link its contestants run side by
+// side: each does nothing for most of the time but wait for the path.
+func (s *session) oneByOne(all []*rig) error {
+	users := 500
+	switch {
+	case s.network.roundTrip > middle:
+		users = 20
+	case s.network.roundTrip > 0:
+		users = 100
+	}
+	if s.Quick {
+		users /= 3
+	}
+	l := traffic.Load{Kind: traffic.Operations, Users: users, Workers: 1}
+	record := s.firstBytes("one by one")
+	if s.network.roundTrip == 0 {
+		for _, r := range all {
+			if err := s.one(r, l, record); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	results, failures := make([]result, len(all)), make([]error, len(all))
+	var loads sync.WaitGroup
+	for i, r := range all {
+		loads.Go(func() { results[i], failures[i] = r.run(l) }) // ends with the load
+	}
+	loads.Wait()
+	for i, r := range all {
+		if failures[i] != nil {
+			return fmt.Errorf("%s: %w", r.name, failures[i])
+		}
+		s.complain(r, string(l.Kind), results[i])
+		record(r, results[i])
+	}
+	return nil
 }
 
 // quiet is how long nobody comes before a burst.
@@ -51,7 +86,7 @@ const quiet = 5 * time.Second
 func bursts(s *session) error {
 	return s.rigs(func(all []*rig) error {
 		for _, users := range []int{200, 1000} {
-			if s.Quick && users == 200 {
+			if users == 200 && (s.Quick || s.network.roundTrip != middle) {
 				continue
 			}
 			time.Sleep(quiet) // of all at the same time
@@ -72,7 +107,7 @@ func bursts(s *session) error {
 }
 
 func rates(s *session) error {
-	l := traffic.Load{Kind: traffic.Rate, Workers: atOnce, Warmup: s.short(time.Second), Duration: s.short(1500 * time.Millisecond)}
+	l := traffic.Load{Kind: traffic.Rate, Workers: atOnce, Warmup: s.short(800 * time.Millisecond), Duration: s.short(1200 * time.Millisecond)}
 	return s.each(l, func(r *rig, res result) {
 		s.set(fmt.Sprintf("new connections, %d at once", atOnce), report.PerSecond, true, r, float64(res.Served)/res.Elapsed.Seconds())
 		if res.cpuKnown && res.Served > 0 {
@@ -85,7 +120,7 @@ func throughput(s *session, kind traffic.Kind) error {
 	return s.rigs(func(all []*rig) error {
 		for _, streams := range []int{1, 8} {
 			for _, r := range all {
-				l := traffic.Load{Kind: kind, Workers: streams, Warmup: 500 * time.Millisecond, Duration: s.short(1500 * time.Millisecond)}
+				l := traffic.Load{Kind: kind, Workers: streams, Warmup: 300 * time.Millisecond, Duration: s.short(1200 * time.Millisecond)}
 				if err := s.one(r, l, func(r *rig, res result) { s.setThroughput(kind, streams, r, res) }); err != nil {
 					return err
 				}
@@ -107,7 +142,7 @@ func (s *session) setThroughput(kind traffic.Kind, streams int, r *rig, res resu
 }
 
 func echo(s *session) error {
-	l := traffic.Load{Kind: traffic.Echo, Duration: s.short(time.Second)}
+	l := traffic.Load{Kind: traffic.Echo, Duration: s.short(500 * time.Millisecond)}
 	return s.each(l, func(r *rig, res result) {
 		s.set("echo on an open connection, p50", report.Duration, true, r, quantile(res, 0.5))
 		s.set("echo on an open connection, p99", report.Duration, true, r, quantile(res, 0.99))
@@ -123,7 +158,7 @@ func lossy(s *session) error {
 	defer s.network.lose(0)
 	return s.rigs(func(all []*rig) error {
 		for _, r := range all {
-			l := traffic.Load{Kind: traffic.Download, Workers: 8, Warmup: s.short(1500 * time.Millisecond), Duration: s.short(3 * time.Second)}
+			l := traffic.Load{Kind: traffic.Download, Workers: 8, Warmup: s.short(time.Second), Duration: s.short(2 * time.Second)}
 			err := s.one(r, l, func(r *rig, res result) {
 				s.set("download, 8 streams, 0.2 % of packets lost", report.Rate, true, r, float64(res.Bytes)/res.Elapsed.Seconds())
 			})

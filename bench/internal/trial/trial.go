@@ -1,7 +1,9 @@
 package trial
 
 import (
+	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/tunnelpool/pool/bench/internal/report"
@@ -24,7 +26,7 @@ type Trial struct {
 type part struct {
 	Name, What string
 	on         func(n *network) bool
-	rounds     func(t *Trial) int
+	rounds     func(t *Trial, n *network) int
 	run        func(s *session) error
 }
 
@@ -32,14 +34,22 @@ func everywhere(*network) bool { return true }
 
 func onLoopback(n *network) bool { return n.roundTrip == 0 }
 
-func everyRound(t *Trial) int { return t.Rounds }
+func everyRound(t *Trial, _ *network) int { return t.Rounds }
 
 // once is for what hardly varies and takes long.
-func once(*Trial) int { return 1 }
+func once(*Trial, *network) int { return 1 }
+
+// onceFar is for what the path rules where it is long.
+func onceFar(t *Trial, n *network) int {
+	if n.roundTrip > middle {
+		return 1
+	}
+	return t.Rounds
+}
 
 var parts = []part{
 	{"first", "first byte of a new connection", everywhere, everyRound, firstByte},
-	{"burst", "many users at once after 5 s idle", everywhere, everyRound, bursts},
+	{"burst", "many users at once after 5 s idle", everywhere, onceFar, bursts},
 	{"rate", "new connections per second", notFar, everyRound, rates},
 	{"bulk", "throughput to the users", onLoopback, everyRound, func(s *session) error { return throughput(s, traffic.Download) }},
 	{"upload", "throughput from the users", onLoopback, everyRound, func(s *session) error { return throughput(s, traffic.Upload) }},
@@ -69,7 +79,7 @@ func onlyMiddle(n *network) bool { return n.roundTrip == middle }
 
 // Run measures and fills the sheet. What cannot be measured here becomes a
 // note.
-func (t *Trial) Run() error {
+func (t *Trial) Run() {
 	for _, c := range t.Contestants {
 		t.Sheet.Columns = append(t.Sheet.Columns, c.Name)
 	}
@@ -79,13 +89,9 @@ func (t *Trial) Run() error {
 			t.Sheet.Note("Round trip of %v not measured: %v.", rtt, err)
 			continue
 		}
-		err = t.measure(n)
+		t.measure(n)
 		n.close()
-		if err != nil {
-			return fmt.Errorf("%s: %w", n.title, err)
-		}
 	}
-	return nil
 }
 
 func open(rtt time.Duration) (*network, error) {
@@ -95,20 +101,21 @@ func open(rtt time.Duration) (*network, error) {
 	return link(rtt)
 }
 
-func (t *Trial) measure(n *network) error {
+// measure goes through the parts. What fails becomes a note, and the rest is
+// measured all the same.
+func (t *Trial) measure(n *network) {
 	for _, p := range parts {
 		if !t.Parts(p.Name) || !p.on(n) {
 			continue
 		}
-		for round := range p.rounds(t) {
-			t.Progress("%s: %s, round %d of %d", n.title, p.What, round+1, p.rounds(t))
+		for round := range p.rounds(t, n) {
+			t.Progress("%s: %s, round %d of %d", n.title, p.What, round+1, p.rounds(t, n))
 			s := &session{Trial: t, network: n, section: t.Sheet.Section(n.title), round: round}
 			if err := p.run(s); err != nil {
-				return fmt.Errorf("%s, round %d: %w", p.Name, round+1, err)
+				t.Sheet.Note("%s: %s, round %d: %v", n.title, p.Name, round+1, err)
 			}
 		}
 	}
-	return nil
 }
 
 // session is one part in one round.
@@ -126,18 +133,22 @@ const settle = time.Second
 // rigs starts all contestants, each with processes of its own, and calls f when
 // they have settled. In every round another one comes first.
 func (s *session) rigs(f func(all []*rig) error) error {
-	var all []*rig
+	all, failures := make([]*rig, len(s.Contestants)), make([]error, len(s.Contestants))
 	defer func() {
 		for _, r := range all {
-			r.stop()
+			if r != nil {
+				r.stop()
+			}
 		}
 	}()
-	for i := range s.Contestants {
-		r, err := s.Contestants[(i+s.round)%len(s.Contestants)].rig(s.network, settings{})
-		if err != nil {
-			return err
-		}
-		all = append(all, r)
+	var starts sync.WaitGroup
+	for i := range all {
+		c := s.Contestants[(i+s.round)%len(all)]
+		starts.Go(func() { all[i], failures[i] = c.rig(s.network, settings{}) }) // ends when it is up, or is not in time
+	}
+	starts.Wait()
+	if err := errors.Join(failures...); err != nil {
+		return err
 	}
 	time.Sleep(settle)
 	return f(all)
