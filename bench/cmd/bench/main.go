@@ -16,8 +16,8 @@ import (
 )
 
 func main() {
-	if len(os.Args) > 1 && strings.HasPrefix(os.Args[1], "run-") {
-		if err := role(os.Args[1], os.Args[2:]); err != nil {
+	if len(os.Args) > 1 && trial.IsRole(os.Args[1]) {
+		if err := trial.Role(os.Args[1], os.Args[2:]); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}

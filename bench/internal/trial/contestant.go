@@ -92,7 +92,7 @@ func Mux() Contestant {
 		if r.target, address, err = n.far.target("127.0.0.1"); err != nil {
 			return err
 		}
-		server, err := n.near.self(RoleMuxServer, n.near.addr+":0", "127.0.0.1:0")
+		server, err := n.near.self(roleMuxServer, n.near.addr+":0", "127.0.0.1:0")
 		if err != nil {
 			return err
 		}
@@ -106,7 +106,7 @@ func Mux() Contestant {
 			return err
 		}
 		r.address = public[1]
-		client, err := n.far.self(RoleMuxClient, tunnel[1], address)
+		client, err := n.far.self(roleMuxClient, tunnel[1], address)
 		if err == nil {
 			r.tunnel = append(r.tunnel, client)
 		}

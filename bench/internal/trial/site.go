@@ -40,16 +40,18 @@ func loopback() (*network, error) {
 
 // The roles of this program's own processes, as their first argument.
 const (
-	RoleTarget    = "run-target"
-	RoleLoad      = "run-load"
-	RoleMuxServer = "run-mux-server"
-	RoleMuxClient = "run-mux-client"
+	roleTarget    = "run-target"
+	roleLoad      = "run-load"
+	roleMuxServer = "run-mux-server"
+	roleMuxClient = "run-mux-client"
 )
 
-// Listening is what a role prints when it serves, in front of the address.
-const Listening = "listening on "
+var roles = []string{roleTarget, roleLoad, roleMuxServer, roleMuxClient}
 
-var listening = regexp.MustCompile(`^` + Listening + `(\S+)$`)
+// listeningOn is what a role prints when it serves, in front of the address.
+const listeningOn = "listening on "
+
+var listening = regexp.MustCompile(`^` + listeningOn + `(\S+)$`)
 
 // self starts this program again in a role.
 func (s site) self(args ...string) (*proc.Process, error) {
@@ -62,7 +64,7 @@ func (s site) self(args ...string) (*proc.Process, error) {
 
 // target starts a target at an address of the site; it tells which port it got.
 func (s site) target(addr string) (p *proc.Process, address string, err error) {
-	if p, err = s.self(RoleTarget, addr+":0"); err != nil {
+	if p, err = s.self(roleTarget, addr+":0"); err != nil {
 		return nil, "", err
 	}
 	found, err := p.Ready(listening)
@@ -87,7 +89,7 @@ func (s site) load(l traffic.Load) (*work, error) {
 	if err != nil {
 		return nil, err
 	}
-	p, err := s.self(RoleLoad, string(spec))
+	p, err := s.self(roleLoad, string(spec))
 	if err != nil {
 		return nil, err
 	}

@@ -1,36 +1,39 @@
-package main
+package trial
 
 import (
 	"encoding/json"
 	"fmt"
 	"net"
 	"os"
+	"slices"
 
 	"github.com/tunnelpool/pool/bench/internal/muxrelay"
 	"github.com/tunnelpool/pool/bench/internal/traffic"
-	"github.com/tunnelpool/pool/bench/internal/trial"
 )
 
-// role is what this program does when it has started itself.
-func role(name string, args []string) error {
-	want := map[string]int{trial.RoleTarget: 1, trial.RoleLoad: 1, trial.RoleMuxServer: 2, trial.RoleMuxClient: 2}
-	if len(args) != want[name] || len(args) == 0 {
-		return fmt.Errorf("%s is not for hand use", name)
+// IsRole reports whether a program's first argument is one of the roles.
+func IsRole(arg string) bool { return slices.Contains(roles, arg) }
+
+// Role is what this program does when it has started itself. It returns when
+// the role ends, which the processes of a trial mostly do by being killed.
+func Role(name string, args []string) error {
+	if wanted := map[string]int{roleTarget: 1, roleLoad: 1, roleMuxServer: 2, roleMuxClient: 2}[name]; len(args) != wanted {
+		return fmt.Errorf("%s takes %d arguments, not %d", name, wanted, len(args))
 	}
 	switch name {
-	case trial.RoleTarget:
+	case roleTarget:
 		l, err := listen(args[0])
 		if err != nil {
 			return err
 		}
 		return traffic.Serve(l)
-	case trial.RoleLoad:
+	case roleLoad:
 		var l traffic.Load
 		if err := json.Unmarshal([]byte(args[0]), &l); err != nil {
 			return err
 		}
 		return traffic.Run(l, os.Stdin, os.Stdout)
-	case trial.RoleMuxServer:
+	case roleMuxServer:
 		tunnel, err := listen(args[0])
 		if err != nil {
 			return err
@@ -48,7 +51,7 @@ func role(name string, args []string) error {
 func listen(address string) (net.Listener, error) {
 	l, err := net.Listen("tcp", address)
 	if err == nil {
-		fmt.Println(trial.Listening + l.Addr().String())
+		fmt.Println(listeningOn + l.Addr().String())
 	}
 	return l, err
 }
