@@ -109,11 +109,18 @@ func (l library) open(t testing.TB, n network, s settings) *pair {
 // whole waits until n connections are idle at both ends.
 func (p *pair) whole(t testing.TB, n int) {
 	t.Helper()
-	for limit := time.Now().Add(2 * time.Minute); p.server.Active() < n || p.client.Active() < n; time.Sleep(100 * time.Microsecond) {
-		if time.Now().After(limit) {
-			require.Failf(t, "the pool does not fill", "%d and %d of %d", p.server.Active(), p.client.Active(), n)
+	if !p.wholeWithin(n, 2*time.Minute) {
+		require.Failf(t, "the pool does not fill", "%d and %d of %d", p.server.Active(), p.client.Active(), n)
+	}
+}
+
+func (p *pair) wholeWithin(n int, limit time.Duration) bool {
+	for end := time.Now().Add(limit); p.server.Active() < n || p.client.Active() < n; time.Sleep(100 * time.Microsecond) {
+		if time.Now().After(end) {
+			return false
 		}
 	}
+	return true
 }
 
 // ends are the two ends of a connection that is out.

@@ -3,10 +3,14 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -23,75 +27,124 @@ func main() {
 		}
 		return
 	}
-	if err := run(os.Args[1:]); err != nil {
-		fmt.Fprintln(os.Stderr, "bench:", err)
+	if err := run(os.Args[1:], os.Stdout, os.Stderr); err != nil {
+		if !errors.Is(err, flag.ErrHelp) {
+			fmt.Fprintln(os.Stderr, "bench:", err)
+		}
 		os.Exit(1)
 	}
 }
 
-func run(args []string) error {
-	fl := flag.NewFlagSet("bench", flag.ExitOnError)
-	rounds := fl.Int("rounds", 3, "interleaved rounds")
-	quick := fl.Bool("quick", false, "one short round")
-	only := fl.String("parts", "", "parts to measure, as in rate,bulk (default: all but upload)")
-	columns := fl.String("columns", "", "columns to measure, as in direct,tls (default: direct,plain,tls,yamux)")
-	rtts := fl.String("rtt", "0,40ms,150ms", "round trips")
-	programs := fl.String("programs", "", "directory of built tunnel-server and tunnel-client (default: they are built)")
-	against := fl.String("against", "", "NAME=DIR of other builds of both programs, for more columns")
-	markdown := fl.Bool("markdown", false, "print Markdown")
+// flags are what the command line says.
+type flags struct {
+	rounds                     int
+	quick, markdown            bool
+	parts, columns, roundTrips string
+	programs, against          string
+}
+
+func parse(args []string, stderr io.Writer) (flags, error) {
+	var f flags
+	fl := flag.NewFlagSet("bench", flag.ContinueOnError)
+	fl.SetOutput(stderr)
+	fl.IntVar(&f.rounds, "rounds", 3, "interleaved `rounds`")
+	fl.BoolVar(&f.quick, "quick", false, "short measurements, and one round unless -rounds is given")
+	fl.StringVar(&f.parts, "parts", "", "`parts` to measure, as in rate,bulk (default: all but upload)")
+	fl.StringVar(&f.columns, "columns", "direct,plain,tls,yamux", "`columns` to measure; the first is what shares are of")
+	fl.StringVar(&f.roundTrips, "rtt", "0,40ms,150ms", "round `trips`; other than 0 needs root on Linux")
+	fl.StringVar(&f.programs, "programs", "", "`directory` of built tunnel-server and tunnel-client (default: they are built)")
+	fl.StringVar(&f.against, "against", "", "`NAME=DIR` of other builds of the two, for more columns")
+	fl.BoolVar(&f.markdown, "markdown", false, "print Markdown")
 	fl.Usage = func() {
-		fmt.Fprintln(fl.Output(), "Measures tunnelpool beside direct TCP and a mux. Flags:")
+		fmt.Fprintln(stderr, "Measures tunnelpool beside direct TCP and a mux. Flags:")
 		fl.PrintDefaults()
-		fmt.Fprintln(fl.Output(), "Parts:")
+		fmt.Fprintln(stderr, "Parts:")
 		for _, p := range trial.Parts() {
-			fmt.Fprintf(fl.Output(), "  %-8s %s\n", p.Name, p.What)
+			fmt.Fprintf(stderr, "  %-8s %s\n", p.Name, p.What)
 		}
 	}
-	_ = fl.Parse(args) // ExitOnError
+	if err := fl.Parse(args); err != nil {
+		return f, err
+	}
+	if fl.NArg() > 0 {
+		return f, fmt.Errorf("unknown argument %q; see -help", fl.Arg(0))
+	}
+	if f.rounds < 1 {
+		return f, fmt.Errorf("-rounds %d: want at least 1", f.rounds)
+	}
+	if f.quick && !given(fl, "rounds") {
+		f.rounds = 1
+	}
+	return f, nil
+}
 
-	t := &trial.Trial{Rounds: *rounds, Quick: *quick}
-	if *quick && !given(fl, "rounds") {
-		t.Rounds = 1
-	}
-	t.Progress = func(format string, args ...any) {
-		fmt.Fprintf(os.Stderr, time.Now().Format("15:04:05 ")+format+"\n", args...)
-	}
-	var err error
-	if t.Parts, err = chosen(*only); err != nil {
+// given reports whether a flag was set.
+func given(fl *flag.FlagSet, name string) (set bool) {
+	fl.Visit(func(f *flag.Flag) { set = set || f.Name == name })
+	return set
+}
+
+func run(args []string, stdout, stderr io.Writer) error {
+	f, err := parse(args, stderr)
+	if err != nil {
 		return err
 	}
-	for text := range strings.SplitSeq(*rtts, ",") {
-		rtt, err := time.ParseDuration(text)
-		if err != nil || rtt < 0 {
-			return fmt.Errorf("-rtt %q: want round trips as in 0,40ms", *rtts)
-		}
-		t.RoundTrips = append(t.RoundTrips, rtt)
+	t := &trial.Trial{Rounds: f.rounds, Quick: f.quick}
+	t.Progress = func(format string, args ...any) {
+		fmt.Fprintf(stderr, time.Now().Format("15:04:05 ")+format+"\n", args...)
+	}
+	if t.Parts, err = chosen(f.parts); err != nil {
+		return err
+	}
+	if t.RoundTrips, err = roundTrips(f.roundTrips); err != nil {
+		return err
 	}
 	scratch, err := os.MkdirTemp("", "bench")
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(scratch)
-	if *programs == "" {
-		*programs = filepath.Join(scratch, "bin")
-		if err := build(*programs); err != nil {
+	// The processes of the trial end with this one.
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	defer context.AfterFunc(ctx, func() {
+		os.RemoveAll(scratch)
+		os.Exit(1)
+	})()
+	built := filepath.Join(scratch, "bin")
+	if f.programs != "" {
+		built = f.programs
+	}
+	if t.Contestants, err = contestants(f.columns, built, f.against, scratch); err != nil {
+		return err
+	}
+	if f.programs == "" {
+		if err := build(built); err != nil {
 			return err
 		}
 	}
-	if t.Contestants, err = contestants(*columns, *programs, *against, scratch); err != nil {
-		return err
-	}
 	trial.RaiseLimits()
-	begun := time.Now()
+	before, begun := trial.Machine(), time.Now()
 	t.Run()
-	fmt.Printf("%s, %d rounds in %v\n", trial.Machine(), t.Rounds, time.Since(begun).Round(time.Second))
-	fmt.Println("median (lowest–highest of the rounds), × is the share of direct in the same round")
-	if *markdown {
-		t.Sheet.Markdown(os.Stdout)
+	fmt.Fprintf(stdout, "%s before; rounds: %d; took %v\n", before, t.Rounds, time.Since(begun).Round(time.Second))
+	fmt.Fprintln(stdout, "Median (lowest–highest of the rounds); × is the share of the first column in the same round.")
+	if f.markdown {
+		t.Sheet.Markdown(stdout)
 	} else {
-		t.Sheet.Text(os.Stdout)
+		t.Sheet.Text(stdout)
 	}
 	return nil
+}
+
+func roundTrips(text string) (all []time.Duration, err error) {
+	for one := range strings.SplitSeq(text, ",") {
+		rtt, err := time.ParseDuration(one)
+		if err != nil || rtt < 0 {
+			return nil, fmt.Errorf("-rtt %q: want round trips as in 0,40ms", text)
+		}
+		all = append(all, rtt)
+	}
+	return all, nil
 }
 
 // chosen tells which parts are to be measured.
@@ -109,9 +162,6 @@ func chosen(only string) (func(string) bool, error) {
 }
 
 func contestants(columns, programs, against, scratch string) ([]trial.Contestant, error) {
-	if columns == "" {
-		columns = "direct,plain,tls,yamux"
-	}
 	other, dir, _ := strings.Cut(against, "=")
 	if against != "" && dir == "" {
 		return nil, fmt.Errorf("-against %q: want NAME=DIR", against)
@@ -152,10 +202,4 @@ func build(dir string) error {
 		return fmt.Errorf("build the programs: %w", err)
 	}
 	return nil
-}
-
-// given reports whether a flag was set.
-func given(fl *flag.FlagSet, name string) (set bool) {
-	fl.Visit(func(f *flag.Flag) { set = set || f.Name == name })
-	return set
 }

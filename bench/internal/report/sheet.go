@@ -66,6 +66,9 @@ func (s *Sheet) Note(format string, args ...any) {
 	}
 }
 
+// Notes are the lines below the table.
+func (s *Sheet) Notes() []string { return slices.Clone(s.notes) }
+
 // Row returns the row of a name, which is made where it is new.
 func (s *Section) Row(name string, unit Unit, against bool) *Row {
 	for _, r := range s.rows {
