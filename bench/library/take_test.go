@@ -32,6 +32,29 @@ func BenchmarkPair(b *testing.B) {
 	}
 }
 
+// BenchmarkUser is all that a user costs a pair over sockets, one after the
+// other: get, take, and the end, which for tunnelpool is to give both ends back
+// and for nodepass to close them, and to wait for another connection when none
+// is left. The pools refill at the shortest interval, a millisecond.
+func BenchmarkUser(b *testing.B) {
+	for _, secure := range []bool{false, true} {
+		for _, l := range libraries {
+			b.Run(fmt.Sprintf("tls=%t/%s", secure, l.name), func(b *testing.B) {
+				p := l.open(b, sockets(b), settings{minCap: 100, maxCap: 100, minIvl: often, maxIvl: often, tls: secure})
+				b.ReportAllocs()
+				b.ResetTimer()
+				for range b.N {
+					e, err := p.take(time.Minute)
+					if err != nil {
+						b.Fatal(err)
+					}
+					p.end(e, true)
+				}
+			})
+		}
+	}
+}
+
 // atMost is how many pairs are taken before the pool is made whole.
 const atMost = 1000
 

@@ -127,7 +127,7 @@ func run(args []string, stdout, stderr io.Writer) error {
 	before, begun := trial.Machine(), time.Now()
 	t.Run()
 	fmt.Fprintf(stdout, "%s before; rounds: %d; took %v\n", before, t.Rounds, time.Since(begun).Round(time.Second))
-	fmt.Fprintln(stdout, "Median (lowest–highest of the rounds); × is the share of the first column in the same round.")
+	fmt.Fprintln(stdout, "Median (lowest–highest of the rounds); × is the ratio to the first column in the same round.")
 	if f.markdown {
 		t.Sheet.Markdown(stdout)
 	} else {

@@ -71,32 +71,30 @@ func (s *session) memoryOf(c Contestant, users int) error {
 	return nil
 }
 
-// idle measures what pooled connections cost that wait for users.
+// idle measures what pooled connections cost that wait for users, beyond what
+// the same tunnel takes with a single one.
 func idle(s *session) error {
 	counts := []int{1000, s.mostPooled()}
 	if s.Quick {
 		counts = counts[:1]
 	}
-	for _, c := range s.Contestants {
-		if !c.pools {
-			continue
+	base, err := s.pooled(1)
+	if err != nil {
+		if errors.Is(err, proc.ErrUnknown) {
+			s.Sheet.Note("Idle connections not measured: %v.", err)
+			return nil
 		}
-		base, _, err := s.pooled(c, 1)
+		return err
+	}
+	for _, n := range counts {
+		costs, err := s.pooled(n)
 		if err != nil {
-			if errors.Is(err, proc.ErrUnknown) {
-				s.Sheet.Note("Idle connections not measured: %v.", err)
-				return nil
-			}
 			return err
 		}
-		for _, n := range counts {
-			mem, cpu, err := s.pooled(c, n)
-			if err != nil {
-				return err
-			}
+		for name, cost := range costs {
 			row := fmt.Sprintf("%d idle pooled connections, both ends, ", n)
-			s.section.Row(row+"memory of each", report.Size, false).Set(c.Name, s.round, float64(mem.PSS-base.PSS)/float64(n-1))
-			s.section.Row(row+"share of a processor", report.Share, false).Set(c.Name, s.round, cpu)
+			s.section.Row(row+"memory of each, PSS", report.Size, false).Set(name, s.round, float64(cost.memory.PSS-base[name].memory.PSS)/float64(n-1))
+			s.section.Row(row+"share of a processor", report.Share, false).Set(name, s.round, cost.cpu)
 		}
 	}
 	return nil
@@ -117,39 +115,72 @@ func (s *session) mostPooled() int {
 // fillTime bounds the wait for a full pool.
 const fillTime = time.Minute
 
-// pooled starts a tunnel that keeps n connections ready, and when they are
-// there, measures.
-func (s *session) pooled(c Contestant, n int) (mem proc.Memory, cpu float64, err error) {
+// cost is what both ends of a tunnel take together.
+type cost struct {
+	memory proc.Memory
+	cpu    float64 // share of a processor
+}
+
+// pooled starts the tunnels that have a pool, with n connections kept ready,
+// and when they are there, measures all side by side: they do next to nothing.
+func (s *session) pooled(n int) (costs map[string]cost, err error) {
 	size := strconv.Itoa(n)
-	r, err := c.rig(s.network, settings{
+	full := settings{
 		server: []string{"--pool-max", size},
 		client: []string{"--pool-min", size, "--pool-max", size},
-	})
-	if err != nil {
-		return mem, 0, err
 	}
-	defer r.stop()
-	for limit := time.Now().Add(fillTime); ; time.Sleep(50 * time.Millisecond) {
-		open, err := r.tunnel[0].Descriptors()
+	var rigs []*rig
+	defer func() {
+		for _, r := range rigs {
+			r.stop()
+		}
+	}()
+	for _, c := range s.Contestants {
+		if !c.pools {
+			continue
+		}
+		r, err := c.rig(s.network, full)
 		if err != nil {
-			return mem, 0, err
+			return nil, err
 		}
-		if open >= n {
-			break
-		}
-		if time.Now().After(limit) {
-			return mem, 0, fmt.Errorf("%s: %d of %d pooled connections after %v", c.Name, open, n, fillTime)
+		rigs = append(rigs, r)
+	}
+	for _, r := range rigs {
+		if err := r.filled(n); err != nil {
+			return nil, err
 		}
 	}
 	time.Sleep(rest)
-	before, _ := r.cpu()
+	before := make([]time.Duration, len(rigs))
+	for i, r := range rigs {
+		before[i], _ = r.cpu()
+	}
 	begun := time.Now()
 	time.Sleep(s.short(5 * time.Second))
-	after, known := r.cpu()
-	if !known {
-		return mem, 0, proc.ErrUnknown
+	costs = make(map[string]cost)
+	for i, r := range rigs {
+		after, known := r.cpu()
+		if !known {
+			return nil, proc.ErrUnknown
+		}
+		c := cost{cpu: (after - before[i]).Seconds() / time.Since(begun).Seconds()}
+		if c.memory, err = r.memory(); err != nil {
+			return nil, err
+		}
+		costs[r.name] = c
 	}
-	cpu = (after - before).Seconds() / time.Since(begun).Seconds()
-	mem, err = r.memory()
-	return mem, cpu, err
+	return costs, nil
+}
+
+// filled waits until the server holds n connections.
+func (r *rig) filled(n int) error {
+	for limit := time.Now().Add(fillTime); ; time.Sleep(50 * time.Millisecond) {
+		open, err := r.tunnel[0].Descriptors()
+		if err != nil || open >= n {
+			return err
+		}
+		if time.Now().After(limit) {
+			return fmt.Errorf("%s: the server has %d connections %v after it was to have %d", r.name, open, fillTime, n)
+		}
+	}
 }

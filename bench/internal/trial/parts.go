@@ -47,7 +47,7 @@ func (s *session) oneByOne(all []*rig) error {
 	users := 500
 	switch {
 	case s.network.roundTrip > middle:
-		users = 20
+		users = 10
 	case s.network.roundTrip > 0:
 		users = 100
 	}
@@ -120,7 +120,7 @@ func throughput(s *session, kind traffic.Kind) error {
 	return s.rigs(func(all []*rig) error {
 		for _, streams := range []int{1, 8} {
 			for _, r := range all {
-				l := traffic.Load{Kind: kind, Workers: streams, Warmup: 300 * time.Millisecond, Duration: s.short(1200 * time.Millisecond)}
+				l := traffic.Load{Kind: kind, Workers: streams, Warmup: 300 * time.Millisecond, Duration: s.short(900 * time.Millisecond)}
 				if err := s.one(r, l, func(r *rig, res result) { s.setThroughput(kind, streams, r, res) }); err != nil {
 					return err
 				}
@@ -158,7 +158,7 @@ func lossy(s *session) error {
 	defer s.network.lose(0)
 	return s.rigs(func(all []*rig) error {
 		for _, r := range all {
-			l := traffic.Load{Kind: traffic.Download, Workers: 8, Warmup: s.short(time.Second), Duration: s.short(2 * time.Second)}
+			l := traffic.Load{Kind: traffic.Download, Workers: 8, Warmup: s.short(time.Second), Duration: s.short(1500 * time.Millisecond)}
 			err := s.one(r, l, func(r *rig, res result) {
 				s.set("download, 8 streams, 0.2 % of packets lost", report.Rate, true, r, float64(res.Bytes)/res.Elapsed.Seconds())
 			})
