@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
@@ -369,4 +370,43 @@ func TestSilentConnections(t *testing.T) {
 		t.Logf("connected and served after %v; the silent were gone %v after the last came; %v",
 			served.Round(time.Millisecond), gone.Round(time.Millisecond), h.Stats().Door.Rejected)
 	})
+}
+
+// TestFavoredSource: the address of a live session has a share of the front
+// door that others at the same address cannot exhaust as easily, for as long as
+// the session lasts.
+func TestFavoredSource(t *testing.T) {
+	const usual, crowd = 256, 400
+	if most := handshakeLimit(descriptorLimit()); most < crowd {
+		t.Skipf("the limit of open files allows %d handshakes, and the test needs %d", most, crowd)
+	}
+	h := startServer(t, pool.TLSPlain)
+	// fill comes with the crowd and returns how many of it find a place.
+	fill := func() (placed int) {
+		t.Helper()
+		before := h.Stats().Door.Rejected[pool.RejectCap]
+		var all []net.Conn
+		for range crowd {
+			c, err := net.Dial("tcp", h.addr())
+			require.NoError(t, err)
+			all = append(all, c)
+		}
+		eventually(t, func() bool {
+			door := h.Stats().Door
+			placed = door.InFlight
+			return placed+int(door.Rejected[pool.RejectCap]-before) == crowd
+		}, func() string { return fmt.Sprintf("%d handshakes in flight", placed) })
+		for _, c := range all {
+			c.Close()
+		}
+		eventually(t, func() bool { return h.Stats().Door.InFlight == 0 }, func() string { return "handshakes in flight" })
+		return placed
+	}
+	require.Equal(t, usual, fill())
+	g := startClient(t, h, startTarget(t, echo))
+	require.Equal(t, crowd, fill())
+	works(t, g)
+	g.stop()
+	<-g.done
+	eventually(t, func() bool { return fill() == usual }, h.log.tail)
 }
