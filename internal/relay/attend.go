@@ -45,6 +45,7 @@ func Attend(ctx context.Context, conn net.Conn, t Task) Result {
 		close(s.writerDone)
 		s.endOut(wire.FrameReset, refused)
 	} else {
+		crashResets(target)
 		s.end, s.in = target, newSource(target)
 		go s.copyOut() // ends when target or conn does; finish waits for it
 	}

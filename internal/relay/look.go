@@ -85,7 +85,7 @@ type layered interface{ NetConn() net.Conn }
 // under TLS.
 func cut(conn net.Conn) {
 	for below := conn; below != nil; {
-		if tcp, ok := below.(interface{ SetLinger(int) error }); ok {
+		if tcp, ok := below.(lingerer); ok {
 			tcp.SetLinger(0)
 			below.Close()
 			break

@@ -46,6 +46,7 @@ type Offering struct {
 // DONE arrived or something broke, and always closes user. The end of ctx cuts
 // the stream with a reset.
 func Serve(ctx context.Context, user net.Conn, next func(context.Context) (*Offering, error)) Result {
+	crashResets(user)
 	o, err := next(ctx)
 	if err != nil {
 		resetClose(user)

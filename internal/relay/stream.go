@@ -272,7 +272,7 @@ func (s *stream) receivedEnd(t wire.FrameType, why wire.ResetReason) (over bool)
 	case t == wire.FrameReset:
 		resetClose(s.end)
 	case whole:
-		s.end.Close()
+		closeInOrder(s.end)
 	default:
 		closeWrite(s.end)
 	}
@@ -346,7 +346,7 @@ func (s *stream) finish(keep bool, err error) Result {
 		s.conn.SetDeadline(time.Time{}) // an abort's would cut the next stream
 	}
 	s.kept.release()
-	s.end.Close()
+	closeInOrder(s.end)
 	return Result{Keep: keep, Sent: s.sent.Load(), Received: s.received.Load(), Reset: s.reason, Err: s.writeErr}
 }
 
@@ -362,10 +362,29 @@ func closeWrite(c net.Conn) {
 	}
 }
 
+type lingerer interface{ SetLinger(seconds int) error }
+
+// crashResets lets the end of this process, should it be killed, be a reset for
+// the endpoint's peer: to whom the system closes a connection in order, what is
+// cut off looks whole. [closeInOrder] takes it back.
+func crashResets(c net.Conn) {
+	if t, ok := c.(lingerer); ok {
+		t.SetLinger(0)
+	}
+}
+
+// closeInOrder closes an endpoint to which everything was delivered.
+func closeInOrder(c net.Conn) {
+	if t, ok := c.(lingerer); ok {
+		t.SetLinger(-1)
+	}
+	c.Close()
+}
+
 // resetClose closes an endpoint so that its peer sees a reset, where TCP
 // allows it.
 func resetClose(c net.Conn) {
-	if t, ok := c.(interface{ SetLinger(int) error }); ok {
+	if t, ok := c.(lingerer); ok {
 		t.SetLinger(0)
 	}
 	c.Close()
