@@ -36,7 +36,7 @@ func TuneTCP(conn net.Conn, keepAlive time.Duration) {
 
 // MarkRunning tells that the peer is there, and that from now on the stream may
 // pause for as long as its reader likes: on Linux it lifts TCP_USER_TIMEOUT.
-// [Pool.Put] sets it again. It is needed only where the pool's configuration
+// On a server [Pool.Put] sets it again. It is needed only where the pool's configuration
 // says AwaitRunning, and does nothing on a dead handle, the second time, or
 // without a socket below.
 func (c *Conn) MarkRunning() {
@@ -59,10 +59,15 @@ func (p *Pool) handOver(c *Conn) *Conn {
 }
 
 // rearm gives a connection that ran its user timeout back, for the next idle
-// spell.
+// spell. On a client it stays lifted: what the holder wrote last may wait there
+// for a reader at the other end that pauses, and an idle client writes nothing.
 func (c *Conn) rearm() {
-	if c.use.Load()&connRunning != 0 {
+	switch {
+	case c.use.Load()&connRunning == 0:
+	case c.pool.serverRole:
 		setUserTimeout(c.entry.raw, c.entry.userTimeout)
+	default:
+		c.entry.userTimeout = 0 // the next holder needs not lift it
 	}
 }
 

@@ -19,4 +19,8 @@ func streamLimit(descriptors int) int { return max((descriptors-kept(descriptors
 // is kept, up to the door's own default.
 func handshakeLimit(descriptors int) int { return min(kept(descriptors)/2, 1024) }
 
+// portLimit is how many public ports there may be, and how many clients: a
+// quarter of what is kept each.
+func portLimit(descriptors int) int { return max(kept(descriptors)/4, 4) }
+
 func kept(descriptors int) int { return min(max(descriptors/4, minKept), maxKept) }

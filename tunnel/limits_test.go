@@ -150,3 +150,28 @@ func TestPoolBudget(t *testing.T) {
 	require.Equal(t, limit, idle)
 	works(t, first)
 }
+
+// TestSharesOfKeys: where there are several keys, the holder of one cannot take
+// what all share.
+func TestSharesOfKeys(t *testing.T) {
+	other := pool.NewKey()
+	h := startServer(t, pool.TLSPlain, func(cfg *ServerConfig) {
+		cfg.Keys = append(cfg.Keys, other)
+		cfg.MaxSessions, cfg.MaxStreams, cfg.MaxStreamsPerService, cfg.MaxPooled = 2, 2, 2, 8
+		cfg.Wait = 100 * time.Millisecond
+	})
+	target := startTarget(t, echo)
+	greedy := h.clientConfig(target)
+	greedy.PoolMin, greedy.PoolMax = 64, 64
+	first := runClient(t, greedy)
+	eventually(t, func() bool { return first.Stats().Pool.Idle == 4 && first.Stats().Pool.DialFailures > 3 }, first.log.text)
+	t.Log(runClient(t, h.clientConfig(target)).log.find(t, "the server has 1 clients with this key, which is its share"))
+	user := first.dial(t)
+	send(t, user, "in")
+	receive(t, user, "in")
+	turnsAway(t, first.public(0))
+
+	cfg := h.clientConfig(target)
+	cfg.Key, cfg.PoolMin, cfg.PoolMax = other, 2, 2
+	works(t, runClient(t, cfg).up(t))
+}

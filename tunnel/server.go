@@ -61,7 +61,9 @@ type ServerConfig struct {
 	// 60 s; negative: not at all.
 	Linger time.Duration
 
-	// MaxSessions bounds the clients connected at the same time, default 4,096.
+	// MaxSessions bounds the clients connected at the same time, default 4,096 or
+	// what the limit of open files allows. Where there are several Keys, the
+	// clients of one have half of it at most, and of MaxStreams and MaxPooled.
 	MaxSessions int
 
 	// MaxStreams bounds the users being served or waiting, and
@@ -112,13 +114,15 @@ type Server struct {
 
 	lent sync.Map // of cfg.Inherited, those that a service has
 
-	streams context.Context // ends when streams must: Close, or the drain limit
-	cut     context.CancelFunc
-	tasks   sync.WaitGroup // sessions and their users
-	active  tally          // users being served
-	users   *crowd         // those and who may become one
-	crowded seldom         // paces what is logged of users without a place
-	pools   pooledBudget   // connections
+	streams  context.Context // ends when streams must: Close, or the drain limit
+	cut      context.CancelFunc
+	tasks    sync.WaitGroup // sessions and their users
+	active   tally          // users being served
+	users    *crowd         // those and who may become one
+	crowded  seldom         // paces what is logged of users without a place
+	pools    pooledBudget   // connections
+	shares   map[pool.KeyID]keyShare
+	maxPorts int // public ports
 
 	mu         sync.Mutex // guards what follows
 	sessions   map[[wire.SessionSize]byte]*serverSession
@@ -184,6 +188,7 @@ func NewServer(cfg ServerConfig) (*Server, error) {
 		}
 	}
 	s.users, s.pools.limit = newCrowd(cfg.MaxStreams, cfg.Wait), cfg.MaxPooled
+	s.shares, s.maxPorts = newShares(cfg), portLimit(descriptorLimit())
 	s.streams, s.cut = context.WithCancel(context.Background())
 	return s, nil
 }
@@ -221,7 +226,7 @@ func (cfg *ServerConfig) fill() error {
 	setDefault(&cfg.Heartbeat, DefaultHeartbeat)
 	setDefault(&cfg.Wait, DefaultWait)
 	setDefault(&cfg.Linger, DefaultLinger)
-	setDefault(&cfg.MaxSessions, DefaultMaxSessions)
+	setDefault(&cfg.MaxSessions, min(DefaultMaxSessions, portLimit(descriptorLimit())))
 	setDefault(&cfg.Drain, DefaultDrain)
 	setDefault(&cfg.KeepAlive, DefaultKeepAlive)
 	if err := checkHeartbeat(cfg.Heartbeat); err != nil {
@@ -286,9 +291,11 @@ func (s *Server) Close() error {
 // drain tells the clients and lets streams finish within the limit.
 func (s *Server) drain() {
 	sessions := s.stopSessions()
+	for _, c := range sessions {
+		c.stop() // first: a port that is being opened meanwhile finds the session over
+	}
 	s.withdrawAll()
 	for _, c := range sessions {
-		c.stop()
 		c.sayGoodbye(goingAway)
 	}
 	drainStreams(s.streams, &s.active, s.cfg.Drain, s.log)

@@ -87,14 +87,14 @@ func (c *serverSession) canceled(m wire.Canceled) error {
 }
 
 // successor waits for the session that the client came back with after this
-// one. Nil: ctx ended first, or the service went to another client.
+// one. Nil: ctx ended first, or the service is gone or another client's.
 func (c *serverSession) successor(ctx context.Context, sv *published) *serverSession {
 	s, p := c.server, c.publisher
 	for {
 		s.mu.Lock()
-		next, changed, moved := p.session, p.changed, sv.owner != p
+		next, changed, lost := p.session, p.changed, sv.owner != p || sv.withdrawn
 		s.mu.Unlock()
-		if moved {
+		if lost {
 			return nil
 		}
 		if next != nil && next != c && !next.over() {

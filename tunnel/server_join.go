@@ -53,7 +53,7 @@ func (s *Server) welcome(ctx context.Context, conn net.Conn, hello pool.Hello) {
 			conn.Close()
 			return
 		}
-		if !s.pools.take(time.Now(), s.pooled) {
+		if !s.roomForPooled(c) {
 			s.log.Debug("%s: pooled connection not admitted: %d of all clients are the limit", c.name(), s.pools.limit)
 			conn.Close()
 			return
@@ -178,6 +178,9 @@ func (s *Server) enter(c *serverSession) (replaced *serverSession, code wire.Den
 	case s.draining || s.streams.Err() != nil:
 		s.trimLocked(p)
 		return nil, wire.Shutdown, "the server is stopping"
+	case p.session == nil && s.shares != nil && s.sessionsOfLocked(p.key) >= half(s.cfg.MaxSessions):
+		s.trimLocked(p)
+		return nil, wire.TooMany, fmt.Sprintf("the server has %d clients with this key, which is its share", half(s.cfg.MaxSessions))
 	case p.session == nil && len(s.sessions) >= s.cfg.MaxSessions:
 		s.trimLocked(p)
 		return nil, wire.TooMany, fmt.Sprintf("the server has %d clients, which is its limit", len(s.sessions))

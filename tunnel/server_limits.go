@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sync/semaphore"
 
+	pool "github.com/tunnelpool/pool"
 	"github.com/tunnelpool/pool/internal/relay"
 )
 
@@ -63,18 +64,44 @@ func (c *crowd) placed() {
 
 func (c *crowd) leave() { c.places.Release(1) }
 
+// keyShare bounds what the holder of one key can take of what all share, where
+// there are several keys: half, so that the thief of one leaves room for others.
+type keyShare struct {
+	users  *crowd
+	pooled *pooledBudget
+}
+
+// newShares makes the shares of a server's keys; none if there is one key.
+func newShares(cfg ServerConfig) map[pool.KeyID]keyShare {
+	if len(cfg.Keys) < 2 {
+		return nil
+	}
+	shares := make(map[pool.KeyID]keyShare)
+	for _, k := range cfg.Keys {
+		shares[k.ID()] = keyShare{newCrowd(half(cfg.MaxStreams), cfg.Wait), &pooledBudget{limit: half(cfg.MaxPooled)}}
+	}
+	return shares
+}
+
+func half(n int) int { return max(n/2, 1) }
+
 // entrance is a public port's listener. Who is accepted has a place among its
-// service's users and among all, which serveUser gives back.
+// service's users, those of its client's key and all, which serveUser gives
+// back.
 type entrance struct {
 	net.Listener
 	server  *Server
-	users   *crowd // of this port
+	crowds  []*crowd // narrowest first
 	ctx     context.Context
 	closing context.CancelFunc
 }
 
-func (s *Server) newEntrance(l net.Listener) *entrance {
-	e := &entrance{Listener: l, server: s, users: newCrowd(s.cfg.MaxStreamsPerService, s.cfg.Wait)}
+func (s *Server) newEntrance(l net.Listener, key pool.KeyID) *entrance {
+	e := &entrance{Listener: l, server: s, crowds: []*crowd{newCrowd(s.cfg.MaxStreamsPerService, s.cfg.Wait)}}
+	if sh, ok := s.shares[key]; ok {
+		e.crowds = append(e.crowds, sh.users)
+	}
+	e.crowds = append(e.crowds, s.users)
 	e.ctx, e.closing = context.WithCancel(s.streams)
 	return e
 }
@@ -86,16 +113,30 @@ func (e *entrance) Accept() (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		if e.users.enter(e.ctx) {
-			if e.server.users.enter(e.ctx) {
-				return user, nil
-			}
-			e.users.leave()
+		if e.enter() {
+			return user, nil
 		}
 		if e.ctx.Err() == nil {
 			e.turnedAway(user)
 		}
 		relay.Reset(user)
+	}
+}
+
+// enter takes a place in each crowd, or in none.
+func (e *entrance) enter() bool {
+	for i, c := range e.crowds {
+		if !c.enter(e.ctx) {
+			leave(e.crowds[:i])
+			return false
+		}
+	}
+	return true
+}
+
+func leave(crowds []*crowd) {
+	for _, c := range crowds {
+		c.leave()
 	}
 }
 
@@ -118,8 +159,7 @@ func (e *entrance) Close() error {
 
 // left gives a user's place back.
 func (e *entrance) left() {
-	e.users.leave()
-	e.server.users.leave()
+	leave(e.crowds)
 }
 
 // pooledBudget bounds the pooled connections of all clients together, so that
@@ -149,11 +189,43 @@ func (b *pooledBudget) take(now time.Time, count func() int) bool {
 	return true
 }
 
-// pooled counts the pooled connections of all sessions.
-func (s *Server) pooled() (n int) {
+// roomForPooled reports whether a session may have one more pooled connection.
+func (s *Server) roomForPooled(c *serverSession) bool {
+	now := time.Now()
+	if !s.pools.take(now, func() int { return s.pooled(func(*serverSession) bool { return true }) }) {
+		return false
+	}
+	sh, ok := s.shares[c.key.ID()]
+	return !ok || sh.pooled.take(now, func() int {
+		return s.pooled(func(other *serverSession) bool { return other.key.ID() == c.key.ID() })
+	})
+}
+
+// pooled counts the pooled connections of some sessions.
+func (s *Server) pooled(of func(*serverSession) bool) (n int) {
 	for _, c := range s.allSessions() {
-		st := c.pool.Stats()
-		n += st.Idle + st.Out
+		if of(c) {
+			st := c.pool.Stats()
+			n += st.Idle + st.Out
+		}
+	}
+	return n
+}
+
+// sessionsOfLocked counts the sessions that joined with a key.
+func (s *Server) sessionsOfLocked(key pool.KeyID) (n int) {
+	for _, c := range s.sessions {
+		if c.key.ID() == key {
+			n++
+		}
+	}
+	return n
+}
+
+// portsLocked counts the public ports that are open.
+func (s *Server) portsLocked() (n int) {
+	for _, p := range s.publishers {
+		n += len(p.services)
 	}
 	return n
 }

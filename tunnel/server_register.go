@@ -114,12 +114,15 @@ func (c *serverSession) claim(r wire.Register) (*published, *holding, wire.DenyC
 	if len(p.services) >= maxServices {
 		return nil, nil, wire.TooMany, fmt.Sprintf("a client may have %d services", maxServices)
 	}
+	if s.portsLocked() >= s.maxPorts {
+		return nil, nil, wire.TooMany, fmt.Sprintf("the server has %d public ports open, which is its limit", s.maxPorts)
+	}
 	return nil, nil, wire.OK, ""
 }
 
 // roomLocked checks that a service may come up under ref.
 func (c *serverSession) roomLocked(ref uint16) (wire.DenyCode, string) {
-	if c.publisher.session != c || c.over() {
+	if c.publisher.session != c || c.over() || c.server.draining {
 		return wire.Shutdown, "the session is ending"
 	}
 	for _, sv := range c.publisher.services {
@@ -211,7 +214,7 @@ func (c *serverSession) listen(r wire.Register) (*published, wire.DenyCode, stri
 		code, reason := s.listenReason(r.Port, err)
 		return nil, code, reason
 	}
-	sv := &published{server: s, bind: r.Bind, asked: r.Port, entrance: s.newEntrance(l)}
+	sv := &published{server: s, bind: r.Bind, asked: r.Port, entrance: s.newEntrance(l, c.key.ID())}
 	sv.public = service.NewPublic(sv.entrance, func(text string) { s.log.Warn("Port %d: %s", sv.port(), text) })
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -95,8 +95,8 @@ func (c *serverSession) handle(m wire.Message) error {
 		}
 		c.leaving = true
 		c.server.log.Info("%s is stopping: %q", c.name(), m.Text)
+		c.stop() // first: a port that is being opened meanwhile finds the session over
 		c.server.withdraw(c)
-		c.stop()
 	default:
 		return fmt.Errorf("%v is not a client's to send", m.Type())
 	}

@@ -211,21 +211,31 @@ func (c *serverSession) open(ref uint16, conn *pool.Conn, user net.Conn) (pool.I
 	if err != nil {
 		return id, 0, false
 	}
+	number, ok := c.announce(ref, id, user)
+	if !ok && number == lastNumber {
+		c.link.Close(errNumbersUsed) // without the locks: it can take a while
+	}
+	return id, number, ok
+}
+
+// lastNumber is not given to a stream.
+const lastNumber = 1<<32 - 1
+
+func (c *serverSession) announce(ref uint16, id pool.ID, user net.Conn) (uint32, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.stopped {
-		return id, 0, false // nothing is opened behind a GoAway
+		return 0, false // nothing is opened behind a GoAway
 	}
 	n := c.numbers
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.last == 1<<32-1 {
-		c.link.Close(errNumbersUsed)
-		return id, 0, false
+	if n.last >= lastNumber-1 {
+		return lastNumber, false
 	}
 	n.last++
 	c.link.Send(wire.Open{Stream: n.last, ID: id, Ref: ref, User: user.RemoteAddr().String()})
-	return id, n.last, true
+	return n.last, true
 }
 
 var errNumbersUsed = errors.New("stream numbers are used up; a new session begins at 1")

@@ -59,7 +59,7 @@ The first start makes a key and prints the command for the client.`,
 	fl.DurationVar(&f.heartbeat, "heartbeat", tunnel.DefaultHeartbeat, "time between signs of life; a client silent for three is gone")
 	fl.DurationVar(&f.wait, "wait", tunnel.DefaultWait, "how long a user waits for a connection at most")
 	fl.DurationVar(&f.linger, "linger", tunnel.DefaultLinger, "how long public ports stay open, and hold their users, when a client is lost; 0: not at all")
-	fl.IntVar(&f.maxSessions, "max-sessions", tunnel.DefaultMaxSessions, "most clients at the same time")
+	fl.IntVar(&f.maxSessions, "max-sessions", 0, fmt.Sprintf("most clients at the same time (default %d, or what the limit of open files allows)", tunnel.DefaultMaxSessions))
 	fl.IntVar(&f.maxStreams, "max-streams", 0, "most users at the same time; more wait for a place (default: what the limit of open files allows)")
 	fl.IntVar(&f.maxPerService, "max-streams-per-service", 0, "most users of one service (default: three quarters of --max-streams)")
 	fl.DurationVar(&f.drain, "drain", tunnel.DefaultDrain, "how long streams may finish when the server is stopped")
@@ -117,7 +117,7 @@ func (f *serveFlags) serverConfig() (tunnel.ServerConfig, error) {
 		{f.poolMax <= 0, fmt.Sprintf("--pool-max %d: want at least 1", f.poolMax)},
 		{f.wait <= 0, fmt.Sprintf("--wait %v: want more than 0", f.wait)},
 		{f.linger < 0, fmt.Sprintf("--linger %v: want 0 or more", f.linger)},
-		{f.maxSessions <= 0, fmt.Sprintf("--max-sessions %d: want at least 1", f.maxSessions)},
+		{f.maxSessions < 0, fmt.Sprintf("--max-sessions %d: want 0 or more", f.maxSessions)},
 		{f.maxStreams < 0, fmt.Sprintf("--max-streams %d: want 0 or more", f.maxStreams)},
 		{f.maxPerService < 0, fmt.Sprintf("--max-streams-per-service %d: want 0 or more", f.maxPerService)},
 		{f.drain < 0, fmt.Sprintf("--drain %v: want 0 or more", f.drain)},

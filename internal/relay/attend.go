@@ -116,7 +116,13 @@ func (s *stream) readTarget(f *frameReader) error {
 // writeDone hands the connection back to the server. Nothing is written on it
 // after this until the next START.
 func (s *stream) writeDone(keep bool) error {
-	s.conn.SetDeadline(time.Now().Add(resetDrain))
+	s.mu.Lock()
+	if s.aborted {
+		s.boundLocked()
+	} else { // what the target said last may wait for a reader that pauses
+		s.conn.SetDeadline(time.Time{})
+	}
+	s.mu.Unlock()
 	what := wire.Close
 	if keep {
 		what = wire.Keep

@@ -82,34 +82,18 @@ func (s *stream) keep(payload []byte) {
 }
 
 // endKept ends our direction with FIN before ACK: the end-of-file belongs to
-// the copy. The direction counts as ended before FIN is written, because the
-// peer's DONE may be read before the writer gets to say so; an abort meanwhile
-// leaves its RESET to the writer. The caller holds writing.
+// the copy. The caller holds writing.
 func (s *stream) endKept() {
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	if !s.acked.Load() {
 		s.kept.fin = true
 	}
 	if s.aborted {
 		s.sendResetLocked(wire.ResetAborted)
-		s.mu.Unlock()
 		return
 	}
-	s.sentEnd, s.endingOut = wire.FrameFin, true
-	conn, number := s.conn, s.number
-	s.mu.Unlock()
-	err := writeFrame(conn, wire.FrameFin, number)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.endingOut = false
-	switch {
-	case err != nil && s.acked.Load():
-		s.brokeLocked(err)
-	case err != nil:
-		conn.Close() // the reader notices, and the hand-off decides
-	case s.aborted:
-		s.sendResetLocked(wire.ResetAborted)
-	}
+	s.writeFinLocked()
 }
 
 // settle ends the copy: the stream is on this connection for good.

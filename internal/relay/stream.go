@@ -50,8 +50,8 @@ type stream struct {
 	sent, received atomic.Int64
 	writerDone     chan struct{}
 
-	// mu orders the ends of both directions. The writer holds it while it
-	// writes its FIN or RESET, so that a RESET after the FIN comes after it.
+	// mu orders the ends of both directions. A RESET is written with it held; a
+	// FIN is not, and endingOut makes a RESET wait for it.
 	mu        sync.Mutex
 	changed   sync.Cond        // on mu: acked, or the stream broke
 	kept      kept             // what would be sent again
@@ -169,13 +169,13 @@ func (s *stream) endOut(t wire.FrameType, why wire.ResetReason) {
 	if s.aborted {
 		t = wire.FrameReset
 	}
-	if t == wire.FrameReset {
+	switch {
+	case t == wire.FrameReset:
 		s.aborted = true
 		s.sendResetLocked(why)
-	} else if s.kick && s.gotEnd == wire.FrameFin {
+	case s.kick && s.gotEnd == wire.FrameFin:
 		s.owesFin = true // it goes out with DONE, which the reader writes next
-	} else if err := writeFrame(s.conn, wire.FrameFin, s.number); err != nil {
-		s.brokeLocked(err)
+	case !s.writeFinLocked():
 		return
 	}
 	if s.sentEnd == 0 {
@@ -184,6 +184,28 @@ func (s *stream) endOut(t wire.FrameType, why wire.ResetReason) {
 	if s.kick && s.gotEnd != 0 {
 		s.conn.SetReadDeadline(time.Unix(1, 0))
 	}
+}
+
+// writeFinLocked writes FIN, without the lock: behind a reader that pauses it may
+// take as long as that likes. The direction counts as ended before, because the
+// peer's DONE may be read before the writer gets to say so; an abort meanwhile
+// leaves its RESET to the writer. False: the stream is over.
+func (s *stream) writeFinLocked() bool {
+	s.sentEnd, s.endingOut = wire.FrameFin, true
+	conn, number := s.conn, s.number
+	s.mu.Unlock()
+	err := writeFrame(conn, wire.FrameFin, number)
+	s.mu.Lock()
+	s.endingOut = false
+	switch {
+	case err != nil && s.acked.Load():
+		s.brokeLocked(err)
+	case err != nil:
+		conn.Close() // the reader notices, and the hand-off decides
+	case s.aborted && s.writeErr == nil:
+		s.sendResetLocked(wire.ResetAborted)
+	}
+	return err == nil
 }
 
 // sendResetLocked writes RESET and gives the peer a bounded time to end.
@@ -232,7 +254,7 @@ func (s *stream) abortLocked(why wire.ResetReason) {
 	s.aborted = true
 	s.noteResetLocked(why)
 	s.boundLocked()
-	if s.sentEnd == wire.FrameFin && !s.endingOut {
+	if s.sentEnd == wire.FrameFin && !s.endingOut && !s.owesFin {
 		s.sendResetLocked(why)
 	}
 }

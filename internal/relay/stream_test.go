@@ -301,3 +301,27 @@ func TestReuse(t *testing.T) {
 		}
 	})
 }
+
+// TestCutDuringFin: the end of the program cuts a stream whose FIN waits for a
+// reader that has stopped.
+func TestCutDuringFin(t *testing.T) {
+	user, inner := tcpPair(t)
+	peer, conn := tcpPair(t)
+	require.NoError(t, peer.SetReadBuffer(2048))
+	require.NoError(t, conn.SetWriteBuffer(2048))
+	for size := 12_000; size < 40_000; size += 4_000 { // in one of them the FIN does not fit behind the rest
+		ctx, cancel := context.WithCancel(t.Context())
+		served := make(chan Result, 1)
+		go func() { served <- serveOn(ctx, inner, conn, 1, patience) }()
+		wantFrame(t, peer, wire.FrameStart, 1)
+		peer.Write(frame(wire.FrameAck, 1))
+		user.Write(make([]byte, size))
+		user.CloseWrite()
+		cancel()
+		await(t, served)
+		user, inner = tcpPair(t)
+		peer, conn = tcpPair(t)
+		require.NoError(t, peer.SetReadBuffer(2048))
+		require.NoError(t, conn.SetWriteBuffer(2048))
+	}
+}
