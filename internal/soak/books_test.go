@@ -46,7 +46,7 @@ func visits(b *books, addr string, all []plan) {
 
 func startTarget(t *testing.T, b *books, greets bool) *target {
 	t.Helper()
-	target, err := newTarget(b, greets)
+	target, err := newTarget(counting{b, greets}.serve)
 	require.NoError(t, err)
 	t.Cleanup(target.close)
 	return target

@@ -31,8 +31,16 @@ func run(ctx context.Context, args []string, out, errOut io.Writer) int {
 	users := fs.Int("users", 40, "users at a time")
 	tlsMode := fs.String("tls", "1", "TLS mode, 0 or 1")
 	connections := fs.Int("connections", 0, "instead: open so many user connections at once")
+	target := fs.Bool("echo", false, "be the target of another soak's -connections")
 	if err := fs.Parse(args); err != nil {
 		return 2
+	}
+	if *target {
+		if err := echo(os.Stdin, out); err != nil {
+			fmt.Fprintln(errOut, "soak:", err)
+			return 1
+		}
+		return 0
 	}
 	if fs.NArg() > 0 || *lasting < time.Second || *users < 1 || *connections < 0 || (*tlsMode != "0" && *tlsMode != "1") {
 		fmt.Fprintln(errOut, "soak: want -for of at least 1s, -users of at least 1, -tls 0 or 1, and no arguments")
@@ -65,8 +73,10 @@ func run(ctx context.Context, args []string, out, errOut io.Writer) int {
 		fmt.Fprintln(out, "\nnothing is wrong")
 		return 0
 	}
-	for _, p := range []string{"tunnel-server", "tunnel-client"} {
-		fmt.Fprintf(errOut, "\nthe end of the log of %s:\n%s\n", p, (&program{log: filepath.Join(dir, p+".log")}).tail(30))
+	logs, _ := filepath.Glob(filepath.Join(dir, "*.log"))
+	more, _ := filepath.Glob(filepath.Join(dir, "*", "*.log"))
+	for _, log := range append(logs, more...) {
+		fmt.Fprintf(errOut, "\nthe end of %s:\n%s\n", log, (&program{log: log}).tail(30))
 	}
 	fmt.Fprintf(errOut, "\nWRONG (seed %d; the logs are in %s):\n", o.seed, dir)
 	for _, w := range wrongs {

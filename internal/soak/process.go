@@ -45,10 +45,10 @@ type process struct {
 	ended   chan struct{} // closed when it is gone
 }
 
-func newProgram(dir, name, key string, args ...string) *program {
+func newProgram(bin, dir, name, key string, args ...string) *program {
 	state := filepath.Join(dir, name+"-state")
 	return &program{
-		name: filepath.Join(dir, name), args: args, log: filepath.Join(dir, name+".log"),
+		name: filepath.Join(bin, name), args: args, log: filepath.Join(dir, name+".log"),
 		env: []string{"PATH=" + os.Getenv("PATH"), "HOME=" + dir, "STATE_DIRECTORY=" + state, "TUNNEL_KEY=" + key},
 	}
 }

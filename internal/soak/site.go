@@ -35,38 +35,36 @@ const (
 // probes is the range of those numbers, which no other user has.
 const probes = 1 << 63
 
-// site is everything that a run has: the two programs as processes, the link
-// between them, the targets, and the addresses that users come to.
+// site is a tunnel between two processes: the programs, the link between them,
+// and the addresses that users come to. Both services lead to targets of the
+// run.
 type site struct {
-	dir            string
 	server, client *program
-	link           *faults.Link
-	targets        [2]*target // the second speaks first
+	link           *faults.Link // nil when they are next to each other
 	public         [2]string
-	books          *books
-	weather        *weather
-	probe          atomic.Uint64 // numbers of the requests that look whether a fault is over
+
+	targets [2]*target // the second speaks first
+	books   *books
+	weather *weather
+	probe   atomic.Uint64 // numbers of the requests that look whether a fault is over
 
 	mu     sync.Mutex
 	failed error // a process that ended by itself
 	series map[*process]*series
 }
 
-// newSite builds and starts everything. The caller closes it.
-func newSite(dir, tlsMode string) (s *site, err error) {
-	s = &site{dir: dir, books: newBooks(), weather: new(weather), series: make(map[*process]*series)}
+// newSite starts both programs, which are built in bin, in a new directory dir.
+// With far they are a link apart, which may break, and the pool is small. The
+// caller closes the site.
+func newSite(bin, dir, tlsMode string, far bool, targets [2]string) (s *site, err error) {
+	s = &site{weather: new(weather), series: make(map[*process]*series)}
 	defer func() {
 		if err != nil {
 			s.close()
 		}
 	}()
-	if err := build(dir); err != nil {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return s, err
-	}
-	for i := range s.targets {
-		if s.targets[i], err = newTarget(s.books, i == 1); err != nil {
-			return s, err
-		}
 	}
 	var ports [3]string
 	for i := range ports {
@@ -74,20 +72,23 @@ func newSite(dir, tlsMode string) (s *site, err error) {
 			return s, err
 		}
 	}
-	address := net.JoinHostPort("127.0.0.1", ports[0])
-	if s.link, err = faults.NewLink(address, oneWay); err != nil {
-		return s, err
+	server := net.JoinHostPort("127.0.0.1", ports[0])
+	to, args := server, []string{"--tls", tlsMode, "--heartbeat", heartbeat.String()}
+	if far {
+		if s.link, err = faults.NewLink(server, oneWay); err != nil {
+			return s, err
+		}
+		to = s.link.Addr()
+		args = append(args, "--pool-min", fmt.Sprint(poolMin), "--pool-max", fmt.Sprint(poolMax))
+	}
+	for i, target := range targets {
+		s.public[i] = net.JoinHostPort("127.0.0.1", ports[1+i])
+		args = append(args, "-R", ports[1+i]+":"+target)
 	}
 	key := pool.NewKey().Text()
-	s.server = newProgram(dir, "tunnel-server", key, "--listen", address, "--bind", "127.0.0.1",
+	s.server = newProgram(bin, dir, "tunnel-server", key, "--listen", server, "--bind", "127.0.0.1",
 		"--tls", tlsMode, "--heartbeat", heartbeat.String(), "--wait", wait.String())
-	args := []string{"--server", s.link.Addr(), "--tls", tlsMode, "--heartbeat", heartbeat.String(),
-		"--pool-min", fmt.Sprint(poolMin), "--pool-max", fmt.Sprint(poolMax)}
-	for i, t := range s.targets {
-		s.public[i] = net.JoinHostPort("127.0.0.1", ports[1+i])
-		args = append(args, "-R", ports[1+i]+":"+t.addr())
-	}
-	s.client = newProgram(dir, "tunnel-client", key, args...)
+	s.client = newProgram(bin, dir, "tunnel-client", key, append(args, "--server", to)...)
 	if err := s.start(s.server); err != nil {
 		return s, err
 	}
@@ -130,11 +131,6 @@ func (s *site) close() {
 	}
 	if s.link != nil {
 		s.link.Close()
-	}
-	for _, t := range s.targets {
-		if t != nil {
-			t.close()
-		}
 	}
 }
 

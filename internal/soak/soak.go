@@ -53,11 +53,25 @@ const idleGoroutines = 64
 
 // soak runs users and faults for a while and returns what is wrong.
 func soak(ctx context.Context, o options) (r *report, wrongs []string, err error) {
-	s, err := newSite(o.dir, o.tlsMode)
+	if err := build(o.dir); err != nil {
+		return nil, nil, err
+	}
+	b := newBooks()
+	var targets [2]*target
+	var addresses [2]string
+	for i := range targets {
+		if targets[i], err = newTarget(counting{b, i == 1}.serve); err != nil {
+			return nil, nil, err
+		}
+		defer targets[i].close()
+		addresses[i] = targets[i].addr()
+	}
+	s, err := newSite(o.dir, o.dir, o.tlsMode, true, addresses)
 	if err != nil {
 		return nil, nil, err
 	}
 	defer s.close()
+	s.books, s.targets = b, targets
 	r = &report{options: o}
 	random := rand.New(rand.NewPCG(o.seed, 0))
 	if _, err := s.recovered(ctx, random); err != nil {
@@ -174,17 +188,7 @@ func (s *site) befall(ctx context.Context, e event, random *rand.Rand) (time.Dur
 // afterwards looks at what is left when the users are gone, and whether memory
 // was flat until then.
 func (s *site) afterwards(ctx context.Context, r *report, begun time.Time) (wrongs []string) {
-	for _, t := range s.targets {
-		for limit := time.Now().Add(recovery); t.open() > 0; {
-			if time.Now().After(limit) {
-				wrongs = append(wrongs, fmt.Sprintf("%d connections to the target are left when all users are gone", t.open()))
-				break
-			}
-			if !sleep(ctx, 10*time.Millisecond) {
-				return append(wrongs, "interrupted")
-			}
-		}
-	}
+	wrongs = s.empty(ctx)
 	half := begun.Add(r.lasting / 2)
 	for _, p := range []*program{s.server, s.client} {
 		f := flatness{program: p.label(), starts: p.starts}
@@ -213,6 +217,22 @@ func (s *site) afterwards(ctx context.Context, r *report, begun time.Time) (wron
 			wrongs = append(wrongs, fmt.Sprintf("%s: %d goroutines without users; %d are the limit", p.label(), n, idleGoroutines))
 		}
 		wrongs = append(wrongs, p.troubles()...)
+	}
+	return wrongs
+}
+
+// empty waits until the targets know that their users are gone.
+func (s *site) empty(ctx context.Context) (wrongs []string) {
+	for _, t := range s.targets {
+		for limit := time.Now().Add(recovery); t.open() > 0; {
+			if time.Now().After(limit) {
+				wrongs = append(wrongs, fmt.Sprintf("%d connections to the target are left when all users are gone", t.open()))
+				break
+			}
+			if !sleep(ctx, 10*time.Millisecond) {
+				return append(wrongs, "interrupted")
+			}
+		}
 	}
 	return wrongs
 }

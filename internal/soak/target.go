@@ -15,23 +15,23 @@ const userPatience = 90 * time.Second
 // greeting is what a target says first that does not wait to be asked.
 const greeting = "220 go ahead\r\n"
 
-// target serves requests and notes each in the books.
+// target is where a service leads to.
 type target struct {
 	listener net.Listener
-	books    *books
-	greets   bool
+	serve    func(*net.TCPConn)
 
 	tasks sync.WaitGroup // the accept loop and all connections
 	mu    sync.Mutex
 	conns map[net.Conn]struct{}
 }
 
-func newTarget(b *books, greets bool) (*target, error) {
+// newTarget serves each connection with serve, and closes it then.
+func newTarget(serve func(*net.TCPConn)) (*target, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, err
 	}
-	t := &target{listener: l, books: b, greets: greets, conns: make(map[net.Conn]struct{})}
+	t := &target{listener: l, serve: serve, conns: make(map[net.Conn]struct{})}
 	t.tasks.Go(t.accept) // ends when close closes the listener
 	return t, nil
 }
@@ -78,7 +78,13 @@ func (t *target) close() {
 	t.tasks.Wait()
 }
 
-func (t *target) serve(c *net.TCPConn) {
+// counting serves requests and notes each in the books.
+type counting struct {
+	books  *books
+	greets bool
+}
+
+func (t counting) serve(c *net.TCPConn) {
 	c.SetDeadline(time.Now().Add(userPatience))
 	if t.greets {
 		if _, err := io.WriteString(c, greeting); err != nil {
@@ -138,7 +144,7 @@ func hear(c *net.TCPConn, r request, got *checker) ending {
 }
 
 // answer says the answer to a question that is in, or beside it.
-func (t *target) answer(c *net.TCPConn, r request, got *checker, heard <-chan struct{}) {
+func (t counting) answer(c *net.TCPConn, r request, got *checker, heard <-chan struct{}) {
 	if !r.manner.answersAtOnce() {
 		<-heard
 	}
