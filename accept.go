@@ -55,11 +55,11 @@ type AcceptConfig struct {
 
 	// FailureRate is how many failed attempts a second are borne from one
 	// source, and FailureBurst how many at once. An attempt is a connection
-	// that has spoken: it counts while it is unproven, and after that if it
-	// failed; one that succeeds does not count. While there are too many, who
-	// speaks is told to come back, see [ErrBusy], before TLS or the proof cost
-	// anything. All sources together that are not favored may make 8 times as
-	// many.
+	// whose first message is in and in form: it counts while it is unproven,
+	// and after that if it failed; one that succeeds does not count. While
+	// there are too many, who comes with another is told to come back, see
+	// [ErrBusy], before TLS or the proof cost anything. All sources together
+	// that are not favored may make 8 times as many.
 	//
 	// Zero means 200 a second, 1,000 without TLS, and 512 at once. A negative
 	// FailureRate means no limit, which suits a port that everybody reaches

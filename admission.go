@@ -33,7 +33,7 @@ const (
 
 // failures remembers whose attempts came to nothing, and refuses further ones
 // of whom it was too much, before they cost anything. An attempt counts from
-// its peer's first words until the proof, and after that only if it failed:
+// its peer's first message until the proof, and after that only if it failed:
 // who succeeds may come as often as it likes.
 //
 // Its memory is bounded. Of too many sources it forgets the one whose last

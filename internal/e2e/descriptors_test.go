@@ -68,7 +68,7 @@ func TestDescriptorTableFull(t *testing.T) {
 			cpu, held := cpuTime(t, limited)-cpu, time.Since(begun)
 			t.Logf("%d of %d users served; %d descriptors in use; %v of processor time in %v while full",
 				served, users, descriptors(t, limited), cpu, held.Round(time.Millisecond))
-			require.Less(t, cpu, held/2, "it spins")
+			require.Less(t, cpu, held/5, "it spins")
 			require.NoError(t, first.say("still here?"), "one who is in does not notice")
 			require.Equal(t, 1, server.count(" joined "), "the session was lost")
 
