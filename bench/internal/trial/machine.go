@@ -17,13 +17,16 @@ func Machine() string {
 			break
 		}
 	}
-	system := runtime.GOOS
+	system := runtime.GOOS + "/" + runtime.GOARCH
 	if release, err := os.ReadFile("/proc/sys/kernel/osrelease"); err == nil {
 		system += " " + strings.TrimSpace(string(release))
+	}
+	if control, err := os.ReadFile("/proc/sys/net/ipv4/tcp_congestion_control"); err == nil {
+		system += " with " + strings.TrimSpace(string(control))
 	}
 	load := ""
 	if l, err := os.ReadFile("/proc/loadavg"); err == nil {
 		load = ", load " + strings.Join(strings.Fields(string(l))[:3], " ")
 	}
-	return fmt.Sprintf("%d processors%s, %s/%s, %s%s", runtime.NumCPU(), model, system, runtime.GOARCH, runtime.Version(), load)
+	return fmt.Sprintf("%d processors%s, %s, %s%s", runtime.NumCPU(), model, system, runtime.Version(), load)
 }
