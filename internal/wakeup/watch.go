@@ -100,7 +100,7 @@ func (s sources) watch(ctx context.Context, local netip.Addr, jump time.Duration
 			return err
 		}
 		next = every
-		if !local.IsValid() {
+		if !local.IsValid() || local.IsLoopback() { // all of 127/8 is there, and not listed
 			continue
 		}
 		there, err := s.has(local)
