@@ -206,9 +206,13 @@ func (cs *clientSession) tellUp(svc Service, addr string) {
 }
 
 // publicAddr is where users reach a service, as far as this side can tell: the
-// server's bound address, with the server's own host for a wildcard.
+// server's bound address, with the server's own host for a wildcard. What is no
+// address is quoted: it is the server's word, and goes into the log.
 func publicAddr(server, bound string) string {
 	host, port, err := net.SplitHostPort(bound)
+	if err == nil {
+		_, err = strconv.ParseUint(port, 10, 16)
+	}
 	if err != nil {
 		return strconv.Quote(bound)
 	}

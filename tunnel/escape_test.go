@@ -161,6 +161,9 @@ func TestClientLogsNothingUnescaped(t *testing.T) {
 		"public address with a port": func(text string) []byte {
 			return smuggle(wire.AppendMessage(nil, wire.Registered{Addr: fill(text) + ":80"}), text)
 		},
+		"public port": func(text string) []byte {
+			return smuggle(wire.AppendMessage(nil, wire.Registered{Addr: "127.0.0.1:" + fill(text)}), text)
+		},
 		"user address": func(text string) []byte {
 			return smuggle(wire.AppendMessage(nil, wire.Open{Stream: 1, ID: [8]byte([]byte("NOTHERE!")), User: fill(text)}), text)
 		},
