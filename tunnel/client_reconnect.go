@@ -31,6 +31,12 @@ const (
 	// steadySession is how long a session must last to count as a success. A
 	// server that welcomes and hangs up again is not chased.
 	steadySession = 10 * time.Second
+
+	// usefulSession is how long one must last for its end not to deepen the
+	// pauses past usefulFailures: on a path that breaks every few seconds users
+	// are held for at most 1.6 s each time, not for half a minute.
+	usefulSession  = time.Second
+	usefulFailures = 4
 )
 
 // schedule decides when to try again. Its zero value is a client that has not
@@ -42,8 +48,11 @@ type schedule struct {
 
 // ended takes the end of a session that lasted so long.
 func (s *schedule) ended(err error, lasted time.Duration, now time.Time) (pause time.Duration) {
-	if lasted >= steadySession {
+	switch {
+	case lasted >= steadySession:
 		*s = schedule{}
+	case lasted >= usefulSession:
+		s.failures = min(s.failures, usefulFailures)
 	}
 	if errors.Is(err, errReplaced) {
 		s.failures = max(s.failures, patientFailures) // two clients must not chase each other

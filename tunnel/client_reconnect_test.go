@@ -78,7 +78,7 @@ func TestScheduleOfShortSessions(t *testing.T) {
 	var s schedule
 	now := time.Now()
 	for range 20 {
-		s.ended(io.EOF, time.Second, now)
+		s.ended(io.EOF, usefulSession/2, now)
 	}
 	require.Equal(t, 20, s.failures)
 	s.ended(io.EOF, steadySession, now)

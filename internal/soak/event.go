@@ -23,7 +23,7 @@ const (
 	aftermath = 500 * time.Millisecond
 
 	// recovery bounds the time from a fault's end to the next user served.
-	recovery = 30 * time.Second
+	recovery = 20 * time.Second
 )
 
 // event is one kind of fault.

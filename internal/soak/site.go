@@ -24,9 +24,9 @@ const (
 	// poolMax bounds what may lie idle, and with it what a run may leave open.
 	poolMin, poolMax = 16, 64
 
-	// wait holds users over the pauses that a client makes between attempts when
-	// one session after the other is short, as they are here.
-	wait = time.Minute
+	// wait holds users for longer than by default, since one fault may follow the
+	// other.
+	wait = 30 * time.Second
 
 	// oneWay is the simulated delay between the programs.
 	oneWay = 2 * time.Millisecond
