@@ -1,6 +1,9 @@
 package pool
 
-import "time"
+import (
+	"math"
+	"time"
+)
 
 // The marks by which the controller judges a step, in percent.
 const (
@@ -15,14 +18,14 @@ const (
 	intervalSpeedup  = 2                // the interval is divided by this when idle is low
 	intervalSlowdown = 4                // 1/4 is added to it when idle is high
 	failureShrink    = 4                // 1/4 of the capacity is given up when dials fail
-	demandGrowth     = 4                // 1/4 is added when idle is low but nobody waited
-	quietShrink      = 16               // 1/16 is given back for every quietWindow
-	quietWindow      = 10 * time.Second // of quiet without a break
+	lowWaterMost     = 75               // the low-water mark is at most this share of the capacity, in percent
+	waitGrowth       = 8                // 1/8 is added to what takers missed when they had to wait
+	reserveHalfLife  = 60 * time.Second // half of the reserve is given back in this time
 )
 
 // controller decides how many connections a client pool keeps ready and how
-// often it looks. It is only the bounds: no lock, no clock, no I/O. The
-// maintainer holds the state, measures, and calls step. The bounds satisfy
+// often it looks. It is only the bounds: no lock, no clock, no I/O. The planner
+// holds the state, measures, and calls step. The bounds satisfy
 // 1 <= minCap <= maxCap and 0 < minInterval <= maxInterval.
 type controller struct {
 	minCap, maxCap           int
@@ -33,16 +36,16 @@ type controller struct {
 type adjustment struct {
 	capacity int           // connections to keep ready
 	interval time.Duration // until the maintainer looks again
-	quiet    time.Duration // how long the pool has been over-provided; below quietWindow
+	reserve  float64       // what was missing at the worst moment of late; at most maxCap
 }
 
 // observation is what happened since the last step.
 type observation struct {
-	idle      int // connections idle now
-	waited    int // takers that found none idle and had to wait
-	taken     int // connections taken
-	attempted int // dials that ended, well or badly
-	succeeded int // of those, the ones that brought a connection
+	idle      int     // connections idle now
+	waited    int     // takers that found none idle and had to wait
+	missing   float64 // the meter's peak
+	attempted int     // dials that ended, well or badly
+	succeeded int     // of those, the ones that brought a connection
 	elapsed   time.Duration
 }
 
@@ -52,37 +55,38 @@ func (c controller) initial() adjustment {
 	return adjustment{capacity: c.minCap, interval: c.minInterval}
 }
 
-// step returns the state that follows from a and o. Whatever the two hold, the
-// result is within the bounds.
+// step returns the state that follows from a and o. The reserve rises at once
+// and falls slowly, and the capacity is the reserve within the bounds. Whatever
+// a and o hold, the result is within the bounds.
 func (c controller) step(a adjustment, o observation) adjustment {
 	a = c.clamp(a)
-	next := a
-	next.interval = c.nextInterval(a, o)
-	next.quiet = 0
-
+	halfLives := max(o.elapsed.Seconds(), 0) / reserveHalfLife.Seconds()
+	next := adjustment{interval: c.nextInterval(a, o), reserve: a.reserve * math.Exp2(-halfLives)}
 	switch {
 	case o.failing():
-		next.capacity -= max(a.capacity/failureShrink, 1)
-	case o.healthy() && o.waited > 0:
-		// People waited: double, and by no less than would have served them all.
-		next.capacity = c.grow(a.capacity, max(a.capacity, o.waited))
-	case o.healthy() && o.taken > 0 && below(o.idle, a.capacity, idleLow):
-		next.capacity = c.grow(a.capacity, max(a.capacity/demandGrowth, 1))
-	case o.quiet(a.capacity):
-		next = c.decay(next, a.quiet, o.elapsed)
+		next.reserve = min(next.reserve, float64(a.capacity-max(a.capacity/failureShrink, 1)))
+	case o.healthy():
+		next.reserve = max(next.reserve, o.missing)
+		if o.waited > 0 {
+			next.reserve = max(next.reserve, float64(a.capacity))
+			next.reserve += next.reserve / waitGrowth
+		}
 	}
+	next.capacity = ceil(next.reserve, c.maxCap)
 	return c.clamp(next)
 }
 
 // lowWater is the number of idle connections below which a take wakes the
-// maintainer at once, without waiting for the interval. It is at least 1.
+// maintainer at once, without waiting for the interval: a share of the
+// capacity, and the reserve as far as that leaves some of the capacity for
+// connections that are out for a moment. It is at least 1.
 func (c controller) lowWater(a adjustment) int {
 	const parts = 100 / idleLow
 	mark := a.capacity / parts
 	if a.capacity%parts != 0 {
 		mark++
 	}
-	return max(mark, 1)
+	return max(mark, ceil(a.reserve, a.capacity*lowWaterMost/100), 1)
 }
 
 func (c controller) nextInterval(a adjustment, o observation) time.Duration {
@@ -96,30 +100,13 @@ func (c controller) nextInterval(a adjustment, o observation) time.Duration {
 	return a.interval
 }
 
-// grow adds by to capacity as far as the bounds allow; the sum cannot overflow.
-func (c controller) grow(capacity, by int) int {
-	return capacity + min(by, c.maxCap-capacity)
-}
-
-// decay adds elapsed to the quiet time and gives capacity back for every full
-// window in it. The rest is kept for the next step.
-func (c controller) decay(a adjustment, quiet, elapsed time.Duration) adjustment {
-	windows := quiet/quietWindow + elapsed/quietWindow
-	a.quiet = quiet%quietWindow + elapsed%quietWindow
-	if a.quiet >= quietWindow {
-		a.quiet -= quietWindow
-		windows++
-	}
-	for ; windows > 0 && a.capacity > c.minCap; windows-- {
-		a.capacity -= max(a.capacity/quietShrink, 1)
-	}
-	return a
-}
-
 func (c controller) clamp(a adjustment) adjustment {
 	a.capacity = min(max(a.capacity, c.minCap), c.maxCap)
 	a.interval = min(max(a.interval, c.minInterval), c.maxInterval)
-	a.quiet = max(a.quiet, 0)
+	if !(a.reserve >= 0) { // also what is not a number
+		a.reserve = 0
+	}
+	a.reserve = min(a.reserve, float64(c.maxCap))
 	return a
 }
 
@@ -135,14 +122,6 @@ func (o observation) healthy() bool {
 	return o.attempted <= 0 || above(o.succeeded, o.attempted, successHigh)
 }
 
-// quiet reports whether nearly all connections were idle the whole step long.
-// What is idle at its end does not show a burst that was refilled meanwhile,
-// so all that was taken counts as if it had been out at one moment.
-func (o observation) quiet(capacity int) bool {
-	trough := max(o.idle, 0) - max(o.taken, 0)
-	return o.waited <= 0 && o.elapsed > 0 && above(trough, capacity, idleHigh)
-}
-
 // below and above compare part/whole with percent. In floating point, exact up
 // to 2^53/100, because in integers the products could overflow.
 func below(part, whole, percent int) bool {
@@ -151,4 +130,12 @@ func below(part, whole, percent int) bool {
 
 func above(part, whole, percent int) bool {
 	return 100*float64(part) > float64(percent)*float64(whole)
+}
+
+// ceil rounds x up, to no more than limit.
+func ceil(x float64, limit int) int {
+	if x >= float64(limit) {
+		return limit
+	}
+	return int(math.Ceil(x))
 }

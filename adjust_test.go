@@ -24,89 +24,86 @@ func TestControllerStep(t *testing.T) {
 	}{
 		// Interval.
 		{"under 20% idle halves the interval",
-			adjustment{100, 800 * ms, 0}, observation{idle: 19, elapsed: sec},
-			adjustment{100, 400 * ms, 0}},
+			adjustment{100, 800 * ms, 100}, observation{idle: 19},
+			adjustment{100, 400 * ms, 100}},
 		{"exactly 20% idle leaves it",
-			adjustment{100, 800 * ms, 0}, observation{idle: 20, elapsed: sec},
-			adjustment{100, 800 * ms, 0}},
+			adjustment{100, 800 * ms, 100}, observation{idle: 20},
+			adjustment{100, 800 * ms, 100}},
 		{"exactly 80% idle leaves it",
-			adjustment{100, 400 * ms, 0}, observation{idle: 80, elapsed: sec},
-			adjustment{100, 400 * ms, 0}},
+			adjustment{100, 400 * ms, 100}, observation{idle: 80},
+			adjustment{100, 400 * ms, 100}},
 		{"over 80% idle adds a quarter",
-			adjustment{100, 400 * ms, 0}, observation{idle: 81, elapsed: sec},
-			adjustment{100, 500 * ms, 1 * sec}},
+			adjustment{100, 400 * ms, 100}, observation{idle: 81},
+			adjustment{100, 500 * ms, 100}},
 		{"the interval stops at its minimum",
-			adjustment{100, 120 * ms, 0}, observation{idle: 0, elapsed: sec},
-			adjustment{100, 100 * ms, 0}},
+			adjustment{100, 120 * ms, 100}, observation{idle: 0},
+			adjustment{100, 100 * ms, 100}},
 		{"the interval stops at its maximum",
-			adjustment{100, 900 * ms, 0}, observation{idle: 100, elapsed: sec},
-			adjustment{100, 1000 * ms, 1 * sec}},
+			adjustment{100, 900 * ms, 100}, observation{idle: 100},
+			adjustment{100, 1000 * ms, 100}},
 
 		// Failing dials.
 		{"under 20% success gives up a quarter",
-			adjustment{100, 500 * ms, 0}, observation{idle: 50, attempted: 100, succeeded: 19, elapsed: sec},
-			adjustment{75, 500 * ms, 0}},
+			adjustment{100, 500 * ms, 100}, observation{idle: 50, attempted: 100, succeeded: 19},
+			adjustment{75, 500 * ms, 75}},
 		{"failure wins over demand",
-			adjustment{100, 500 * ms, 0}, observation{idle: 0, waited: 9, taken: 9, attempted: 10, succeeded: 1, elapsed: sec},
-			adjustment{75, 250 * ms, 0}},
+			adjustment{100, 500 * ms, 100}, observation{idle: 0, waited: 9, missing: 200, attempted: 10, succeeded: 1},
+			adjustment{75, 250 * ms, 75}},
+		{"failure raises nothing",
+			adjustment{100, 500 * ms, 10}, observation{idle: 50, attempted: 10},
+			adjustment{10, 500 * ms, 10}},
 		{"failure stops at the minimum",
-			adjustment{9, 500 * ms, 0}, observation{idle: 4, attempted: 3, elapsed: sec},
-			adjustment{8, 500 * ms, 0}},
+			adjustment{9, 500 * ms, 9}, observation{idle: 4, attempted: 3},
+			adjustment{8, 500 * ms, 7}},
 		{"20% to 80% success neither shrinks nor grows",
-			adjustment{100, 500 * ms, 0}, observation{idle: 0, waited: 5, taken: 5, attempted: 10, succeeded: 8, elapsed: sec},
-			adjustment{100, 250 * ms, 0}},
+			adjustment{100, 500 * ms, 100}, observation{idle: 0, waited: 5, missing: 200, attempted: 10, succeeded: 8},
+			adjustment{100, 250 * ms, 100}},
 
 		// Demand.
-		{"takers that waited double it",
-			adjustment{32, 500 * ms, 0}, observation{idle: 10, waited: 1, taken: 30, attempted: 30, succeeded: 30, elapsed: sec},
-			adjustment{64, 500 * ms, 0}},
-		{"by no less than those who waited",
-			adjustment{32, 500 * ms, 0}, observation{idle: 10, waited: 100, taken: 30, attempted: 30, succeeded: 30, elapsed: sec},
-			adjustment{132, 500 * ms, 0}},
+		{"what was missing is what is kept from now on",
+			adjustment{32, 500 * ms, 32}, observation{idle: 10, missing: 40, attempted: 30, succeeded: 30},
+			adjustment{40, 500 * ms, 40}},
+		{"rounded up",
+			adjustment{32, 500 * ms, 32}, observation{idle: 10, missing: 40.5},
+			adjustment{41, 500 * ms, 40.5}},
+		{"less than the reserve raises nothing",
+			adjustment{32, 500 * ms, 32}, observation{idle: 10, missing: 30},
+			adjustment{32, 500 * ms, 32}},
+		{"takers that waited add an eighth",
+			adjustment{32, 500 * ms, 32}, observation{idle: 10, waited: 1, missing: 30, attempted: 30, succeeded: 30},
+			adjustment{36, 500 * ms, 36}},
+		{"to the capacity, where that was more than the reserve",
+			adjustment{32, 500 * ms, 4}, observation{idle: 10, waited: 1, missing: 30},
+			adjustment{36, 500 * ms, 36}},
+		{"and to what was missing, where that was more",
+			adjustment{32, 500 * ms, 32}, observation{idle: 10, waited: 48, missing: 80},
+			adjustment{90, 500 * ms, 90}},
 		{"waiting counts although no dial ended yet",
-			adjustment{32, 500 * ms, 0}, observation{waited: 1, elapsed: sec},
-			adjustment{64, 250 * ms, 0}},
-		{"few idle and takers who did not wait add a quarter",
-			adjustment{32, 500 * ms, 0}, observation{idle: 6, taken: 26, attempted: 5, succeeded: 5, elapsed: sec},
-			adjustment{40, 250 * ms, 0}},
-		{"a quarter is rounded down",
-			adjustment{9, 500 * ms, 0}, observation{idle: 1, taken: 8, elapsed: sec},
-			adjustment{11, 250 * ms, 0}},
+			adjustment{32, 500 * ms, 32}, observation{waited: 1},
+			adjustment{36, 250 * ms, 36}},
 		{"few idle without takers is a pool that is filling",
-			adjustment{32, 500 * ms, 0}, observation{idle: 0, attempted: 5, succeeded: 5, elapsed: sec},
-			adjustment{32, 250 * ms, 0}},
+			adjustment{32, 500 * ms, 32}, observation{idle: 0, attempted: 5, succeeded: 5},
+			adjustment{32, 250 * ms, 32}},
 		{"growth stops at the maximum",
-			adjustment{500, 500 * ms, 0}, observation{idle: 0, waited: 50, attempted: 5, succeeded: 5, elapsed: sec},
-			adjustment{512, 250 * ms, 0}},
+			adjustment{500, 500 * ms, 500}, observation{idle: 0, waited: 50, missing: 550, attempted: 5, succeeded: 5},
+			adjustment{512, 250 * ms, 512}},
 
 		// Quiet.
-		{"quiet time adds up",
-			adjustment{160, sec, 4 * sec}, observation{idle: 160, elapsed: 5 * sec},
-			adjustment{160, sec, 9 * sec}},
-		{"a full window gives back a sixteenth",
-			adjustment{160, sec, 9 * sec}, observation{idle: 160, elapsed: sec},
-			adjustment{150, sec, 0}},
-		{"two windows in one step give back twice",
-			adjustment{160, sec, 3 * sec}, observation{idle: 160, elapsed: 19 * sec},
-			adjustment{141, sec, 2 * sec}},
-		{"at least one is given back",
-			adjustment{9, sec, 9 * sec}, observation{idle: 9, elapsed: sec},
-			adjustment{8, sec, 0}},
+		{"half is given back in the half-life",
+			adjustment{160, sec, 160}, observation{idle: 160, elapsed: reserveHalfLife},
+			adjustment{80, sec, 80}},
+		{"and three quarters in two",
+			adjustment{160, sec, 160}, observation{idle: 160, elapsed: 2 * reserveHalfLife},
+			adjustment{40, sec, 40}},
 		{"quiet stops at the minimum",
-			adjustment{8, sec, 9 * sec}, observation{idle: 8, elapsed: sec},
-			adjustment{8, sec, 0}},
-		{"one who waited ends the quiet",
-			adjustment{160, sec, 9 * sec}, observation{idle: 160, waited: 1, attempted: 2, succeeded: 1, elapsed: sec},
-			adjustment{160, sec, 0}},
+			adjustment{10, sec, 10}, observation{idle: 10, elapsed: reserveHalfLife},
+			adjustment{8, sec, 5}},
 		{"a burst that was refilled within the step ends the quiet",
-			adjustment{160, sec, 9 * sec}, observation{idle: 160, taken: 90, elapsed: sec},
-			adjustment{160, sec, 0}},
-		{"a few takers do not",
-			adjustment{160, sec, 9 * sec}, observation{idle: 160, taken: 10, elapsed: sec},
-			adjustment{150, sec, 0}},
-		{"a clock that stood still is no quiet",
-			adjustment{160, sec, 9 * sec}, observation{idle: 160},
-			adjustment{160, sec, 0}},
+			adjustment{160, sec, 160}, observation{idle: 160, missing: 90, elapsed: reserveHalfLife},
+			adjustment{90, sec, 90}},
+		{"a clock that stood still, or ran back, is no quiet",
+			adjustment{160, sec, 160}, observation{idle: 160, elapsed: -reserveHalfLife},
+			adjustment{160, sec, 160}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -137,6 +134,12 @@ func TestControllerLowWater(t *testing.T) {
 			t.Errorf("lowWater at capacity %d = %d is not where step sees few idle", capacity, mark)
 		}
 	}
+	// And no less than the reserve, as far as some may be out for a moment.
+	for reserve, want := range map[float64]int{6: 7, 7.5: 8, 20: 20, 23.5: 24, 24.5: 24, 40: 24} {
+		if got := testController.lowWater(adjustment{capacity: 32, reserve: reserve}); got != want {
+			t.Errorf("lowWater at capacity 32, reserve %v = %d, want %d", reserve, got, want)
+		}
+	}
 }
 
 // The smallest pools move too, though a share of them is less than one.
@@ -149,29 +152,30 @@ func TestControllerSmallSteps(t *testing.T) {
 		o        observation
 		want     int
 	}{
-		{"growth", 1, observation{idle: 0, taken: 1}, 2},
-		{"doubling", 1, observation{waited: 1}, 2},
+		{"growth", 1, observation{idle: 0, missing: 1.01}, 2},
+		{"waiting", 1, observation{waited: 1}, 2},
 		{"failure", 2, observation{attempted: 1}, 1},
-		{"quiet", 2, observation{idle: 2, elapsed: quietWindow}, 1},
+		{"quiet", 2, observation{idle: 2, elapsed: reserveHalfLife}, 1},
 	}
 	for _, tt := range tests {
-		a := adjustment{capacity: tt.capacity, interval: c.minInterval}
+		a := adjustment{capacity: tt.capacity, interval: c.minInterval, reserve: float64(tt.capacity)}
 		if got := c.step(a, tt.o).capacity; got != tt.want {
 			t.Errorf("%s takes capacity %d to %d, want %d", tt.name, tt.capacity, got, tt.want)
 		}
 	}
 }
 
-// A burst of people who wait brings the pool from its minimum to its maximum in
-// a few steps, and after it the pool comes all the way down again, slowly.
+// Takers that wait make the pool grow until none does, also where the meter
+// sees nothing of why, and after them the pool comes all the way down again,
+// slowly.
 func TestControllerBurstAndQuiet(t *testing.T) {
 	c, a := testController, testController.initial()
 	steps := 0
 	for ; a.capacity < c.maxCap; steps++ {
-		if steps == 10 {
+		if steps == 40 {
 			t.Fatalf("after %d steps with people waiting capacity is %d", steps, a.capacity)
 		}
-		a = c.step(a, observation{waited: 1, taken: a.capacity, attempted: 1, succeeded: 1, elapsed: a.interval})
+		a = c.step(a, observation{waited: 1, attempted: 1, succeeded: 1, elapsed: a.interval})
 	}
 	if a.interval != c.minInterval {
 		t.Errorf("with nothing idle the interval is %v, want %v", a.interval, c.minInterval)
@@ -197,17 +201,18 @@ func TestControllerBurstAndQuiet(t *testing.T) {
 }
 
 func FuzzControllerBounds(f *testing.F) {
-	f.Add(8, 512, int64(1e8), int64(1e9), 32, int64(5e8), int64(0), 10, 1, 5, 5, 5, int64(1e9))
-	f.Add(1, 1, int64(1), int64(1), 0, int64(0), int64(-1), -1, -1, -1, -1, -1, int64(-1))
-	f.Add(1, math.MaxInt, int64(1), int64(math.MaxInt64), math.MaxInt, int64(math.MaxInt64), int64(math.MaxInt64),
-		math.MaxInt, math.MaxInt, math.MaxInt, math.MaxInt, math.MaxInt, int64(math.MaxInt64))
-	f.Add(1, math.MaxInt, int64(1), int64(math.MaxInt64), math.MaxInt, int64(math.MaxInt64), int64(math.MaxInt64),
-		math.MaxInt, 0, 0, 0, 0, int64(math.MaxInt64))
-	f.Add(3, 1000, int64(7), int64(9), math.MinInt, int64(math.MinInt64), int64(math.MinInt64),
-		math.MinInt, math.MinInt, math.MinInt, math.MinInt, math.MinInt, int64(math.MinInt64))
+	f.Add(8, 512, int64(1e8), int64(1e9), 32, int64(5e8), 9.5, 10, 1, 5.0, 5, 5, int64(1e9))
+	f.Add(1, 1, int64(1), int64(1), 0, int64(0), -1.0, -1, -1, -1.0, -1, -1, int64(-1))
+	f.Add(1, math.MaxInt, int64(1), int64(math.MaxInt64), math.MaxInt, int64(math.MaxInt64), math.MaxFloat64,
+		math.MaxInt, math.MaxInt, math.MaxFloat64, math.MaxInt, math.MaxInt, int64(math.MaxInt64))
+	f.Add(1, math.MaxInt, int64(1), int64(math.MaxInt64), math.MaxInt, int64(math.MaxInt64), math.Inf(1),
+		math.MaxInt, 1, math.Inf(1), 0, 0, int64(math.MaxInt64))
+	f.Add(3, 1000, int64(7), int64(9), math.MinInt, int64(math.MinInt64), math.Inf(-1),
+		math.MinInt, math.MinInt, math.Inf(-1), math.MinInt, math.MinInt, int64(math.MinInt64))
+	f.Add(3, 1000, int64(7), int64(9), 5, int64(8), math.NaN(), 5, 1, math.NaN(), 1, 1, int64(1))
 	f.Fuzz(func(t *testing.T, minCap, maxCap int, minInterval, maxInterval int64,
-		capacity int, interval, quiet int64,
-		idle, waited, taken, attempted, succeeded int, elapsed int64) {
+		capacity int, interval int64, reserve float64,
+		idle, waited int, missing float64, attempted, succeeded int, elapsed int64) {
 		c := controller{
 			minCap: minCap, maxCap: maxCap,
 			minInterval: time.Duration(minInterval), maxInterval: time.Duration(maxInterval),
@@ -215,8 +220,8 @@ func FuzzControllerBounds(f *testing.F) {
 		if minCap < 1 || maxCap < minCap || minInterval < 1 || maxInterval < minInterval {
 			t.Skip("the constructor refuses such bounds")
 		}
-		before := adjustment{capacity, time.Duration(interval), time.Duration(quiet)}
-		o := observation{idle, waited, taken, attempted, succeeded, time.Duration(elapsed)}
+		before := adjustment{capacity, time.Duration(interval), reserve}
+		o := observation{idle, waited, missing, attempted, succeeded, time.Duration(elapsed)}
 		a := c.step(before, o)
 		if a.capacity < minCap || a.capacity > maxCap {
 			t.Errorf("capacity %d is outside [%d, %d]", a.capacity, minCap, maxCap)
@@ -224,8 +229,8 @@ func FuzzControllerBounds(f *testing.F) {
 		if a.interval < c.minInterval || a.interval > c.maxInterval {
 			t.Errorf("interval %v is outside [%v, %v]", a.interval, c.minInterval, c.maxInterval)
 		}
-		if a.quiet < 0 || a.quiet >= quietWindow {
-			t.Errorf("quiet %v is outside [0, %v)", a.quiet, quietWindow)
+		if !(a.reserve >= 0 && a.reserve <= float64(maxCap)) {
+			t.Errorf("reserve %v is outside [0, %d]", a.reserve, maxCap)
 		}
 		if mark := c.lowWater(a); mark < 1 || mark > a.capacity {
 			t.Errorf("low water %d is outside [1, %d]", mark, a.capacity)

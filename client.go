@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"net"
 	"time"
-
-	"golang.org/x/time/rate"
 )
 
 // ClientConfig configures [NewClient]. Zero fields mean the stated defaults.
@@ -45,7 +43,7 @@ type ClientConfig struct {
 	// forgotten; the sweep notices up to 2 s later. Default 3 s.
 	PairTimeout time.Duration
 
-	// MaxDials bounds the dials under way at once, default 64.
+	// MaxDials bounds the dials under way at once, default 128.
 	MaxDials int
 
 	Limits
@@ -57,7 +55,7 @@ const (
 	defaultClientCap   = 512
 	defaultMinInterval = 100 * time.Millisecond
 	defaultMaxInterval = time.Second
-	defaultMaxDials    = 64
+	defaultMaxDials    = 128
 )
 
 // NewClient makes a client pool. [Pool.Run] dials; until then it is empty and
@@ -66,10 +64,14 @@ func NewClient(cfg ClientConfig) (*Pool, error) {
 	if err := cfg.fill(); err != nil {
 		return nil, err
 	}
+	planner, err := NewPlanner(cfg.planner())
+	if err != nil {
+		return nil, err
+	}
 	p := newPool(cfg.Logger, cfg.Limits)
 	p.pairTimeout = cfg.PairTimeout
 	p.awaitRunning = cfg.AwaitRunning
-	p.client = newDialSide(cfg)
+	p.client = &dialSide{cfg: cfg, planner: planner, wake: make(chan struct{}, 1)}
 	return p, nil
 }
 
@@ -81,44 +83,28 @@ func (cfg *ClientConfig) fill() error {
 	if err := cfg.Security.check(); err != nil {
 		return fmt.Errorf("pool: ClientConfig.Security: %w", err)
 	}
-	if cfg.MinCap < 0 || cfg.MaxCap < 0 || cfg.MaxDials < 0 {
-		return fmt.Errorf("pool: ClientConfig.MinCap, MaxCap and MaxDials must not be negative (%d, %d, %d)", cfg.MinCap, cfg.MaxCap, cfg.MaxDials)
+	plan := cfg.planner()
+	if err := plan.fill(); err != nil {
+		return fmt.Errorf("pool: ClientConfig.%w", err)
 	}
-	if cfg.MaxCap == 0 {
-		cfg.MaxCap = max(defaultClientCap, cfg.MinCap)
+	cfg.Limits, cfg.MaxDials = plan.Limits, plan.MaxDials
+	cfg.MinInterval, cfg.MaxInterval = plan.MinInterval, plan.MaxInterval
+	if cfg.HandshakeTimeout < 0 || cfg.PairTimeout < 0 {
+		return fmt.Errorf("pool: ClientConfig.HandshakeTimeout and PairTimeout must not be negative (%v, %v)", cfg.HandshakeTimeout, cfg.PairTimeout)
 	}
-	if cfg.MinCap == 0 {
-		cfg.MinCap = min(defaultMinCap, cfg.MaxCap)
-	}
-	if cfg.MinCap > cfg.MaxCap {
-		return fmt.Errorf("pool: ClientConfig.MinCap %d exceeds MaxCap %d", cfg.MinCap, cfg.MaxCap)
-	}
-	for _, d := range []struct {
-		field *time.Duration
-		value time.Duration
-	}{
-		{&cfg.MinInterval, defaultMinInterval},
-		{&cfg.MaxInterval, max(defaultMaxInterval, cfg.MinInterval)},
-		{&cfg.HandshakeTimeout, defaultHandshakeTimeout},
-		{&cfg.PairTimeout, defaultPairTimeout},
-	} {
-		if *d.field < 0 {
-			return errors.New("pool: ClientConfig: a negative interval or timeout")
-		}
-		if *d.field == 0 {
-			*d.field = d.value
-		}
-	}
-	if cfg.MinInterval > cfg.MaxInterval {
-		return fmt.Errorf("pool: ClientConfig.MinInterval %v exceeds MaxInterval %v", cfg.MinInterval, cfg.MaxInterval)
-	}
+	cfg.HandshakeTimeout = cmp.Or(cfg.HandshakeTimeout, defaultHandshakeTimeout)
+	cfg.PairTimeout = cmp.Or(cfg.PairTimeout, defaultPairTimeout)
 	if cfg.KeepAlive == 0 {
 		cfg.KeepAlive = defaultKeepAlive
 	}
-	if cfg.MaxDials == 0 {
-		cfg.MaxDials = defaultMaxDials
-	}
 	return nil
+}
+
+// planner is the part of the configuration that the planner has.
+func (cfg *ClientConfig) planner() PlannerConfig {
+	return PlannerConfig{
+		Limits: cfg.Limits, MinInterval: cfg.MinInterval, MaxInterval: cfg.MaxInterval, MaxDials: cfg.MaxDials,
+	}
 }
 
 // NewClientPool makes a client pool with the seed API's rules: capacities
@@ -235,50 +221,21 @@ func (p *Pool) Demand(n int) {
 		return
 	}
 	p.mu.Lock()
-	p.client.demand = max(p.client.demand, min(n, p.limits.MaxCap))
-	p.client.waited = max(p.client.waited, n)
+	p.client.planner.Demand(time.Now(), n)
 	p.client.wakeLocked()
 	p.mu.Unlock()
 }
 
-// dialSide is what only the client role has: the books of the maintainer that
-// maintain.go runs. The pool's lock guards what changes.
+// dialSide is what only the client role has. The pool's lock guards what
+// changes.
 type dialSide struct {
 	cfg     ClientConfig  // never changes
-	control controller    // never changes
-	pace    *rate.Limiter // safe for concurrent use
+	planner *Planner      // decides; maintain.go carries it out
 	wake    chan struct{} // buffered: a pass is wanted now
 
-	adjusted adjustment
-	dialing  int // dials under way
-	peakIdle int // most that were idle since the last adjustment
-	lastPeak int // and in the interval before it
-	parallel int // dials allowed at once; grows with success
-	demand   int // takers that wait at the other end, until served
-
-	// Since the last adjustment:
-	taken, waited, attempted, succeeded int
-
 	dialed, failed uint64
-	failures       int       // in a row, as backoff counts them
-	failedAt       time.Time // dials begun before this do not deepen the backoff
-	notBefore      time.Time // backoff: no dial earlier
 	told           bool      // the log, that dials fail
 	lastFailure    time.Time // of a dial
-}
-
-func newDialSide(cfg ClientConfig) *dialSide {
-	c := controller{
-		minCap: cfg.MinCap, maxCap: cfg.MaxCap,
-		minInterval: cfg.MinInterval, maxInterval: cfg.MaxInterval,
-	}
-	perSecond := rate.Limit(float64(cfg.MaxCap) / cfg.MinInterval.Seconds())
-	return &dialSide{
-		cfg: cfg, control: c, adjusted: c.initial(),
-		pace:     rate.NewLimiter(perSecond, cfg.MaxCap),
-		wake:     make(chan struct{}, 1),
-		parallel: min(initialDials, cfg.MaxDials),
-	}
 }
 
 // missedLocked notes that a taker found none idle, and whether it waits now.
@@ -289,19 +246,15 @@ func (d *dialSide) missedLocked(waits bool) {
 		return
 	}
 	if waits {
-		d.waited++
+		d.planner.Missed(time.Now())
 	}
 	d.wakeLocked()
 }
 
-// tookLocked notes a take, and wakes the maintainer when it left the pool
-// below its low-water mark. A nil receiver is a server pool's.
+// tookLocked notes a take, and wakes the maintainer when the planner wants to
+// know of it at once. A nil receiver is a server pool's.
 func (d *dialSide) tookLocked(p *Pool) {
-	if d == nil {
-		return
-	}
-	d.taken++
-	if p.idle.len < d.control.lowWater(d.adjusted) {
+	if d != nil && d.planner.Took(time.Now(), p.idle.len) {
 		d.wakeLocked()
 	}
 }

@@ -53,27 +53,10 @@ func TestFailingDialerIsNotHammered(t *testing.T) {
 	}
 }
 
-func TestBackoffHasFullJitter(t *testing.T) {
-	for failures, ceiling := range map[int]time.Duration{
-		1: 100 * time.Millisecond, 2: 200 * time.Millisecond, 5: 1600 * time.Millisecond,
-		9: 25600 * time.Millisecond, 10: 30 * time.Second, 17: 30 * time.Second, 1 << 40: 30 * time.Second,
-	} {
-		low, high := ceiling, time.Duration(0)
-		for range 1000 {
-			pause := backoff(failures)
-			low, high = min(low, pause), max(high, pause)
-		}
-		require.GreaterOrEqual(t, low, time.Millisecond)
-		require.Less(t, low, ceiling/10)
-		require.Less(t, high, ceiling)
-		require.Greater(t, high, ceiling*9/10)
-	}
-}
-
 func dialState(p *Pool) (failures, parallel int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.client.failures, p.client.parallel
+	return p.client.planner.backoff.failures, p.client.planner.parallel
 }
 
 // TestBackoffGrowsAndResets: a burst is one failure, and a success ends it all.

@@ -287,13 +287,13 @@ func TestRunTellsWhenTheListenerIsGone(t *testing.T) {
 func TestConfigsThatCannotWork(t *testing.T) {
 	dial := func(context.Context) (net.Conn, error) { return nil, errors.New("unused") }
 	for field, cfg := range map[string]ClientConfig{
-		"Dial":              {},
-		"Security: TLS":     {Dial: dial, Security: Security{TLS: "9"}},
-		"ServerName":        {Dial: dial, Security: Security{TLS: TLSVerified}},
-		"MinCap, MaxCap":    {Dial: dial, Limits: Limits{MinCap: -1}},
-		"MinCap 9":          {Dial: dial, Limits: Limits{MinCap: 9, MaxCap: 8}},
-		"negative interval": {Dial: dial, PairTimeout: -1},
-		"MinInterval 2s":    {Dial: dial, MinInterval: 2 * time.Second, MaxInterval: time.Second},
+		"Dial":           {},
+		"Security: TLS":  {Dial: dial, Security: Security{TLS: "9"}},
+		"ServerName":     {Dial: dial, Security: Security{TLS: TLSVerified}},
+		"MinCap, MaxCap": {Dial: dial, Limits: Limits{MinCap: -1}},
+		"MinCap 9":       {Dial: dial, Limits: Limits{MinCap: 9, MaxCap: 8}},
+		"PairTimeout":    {Dial: dial, PairTimeout: -1},
+		"MinInterval 2s": {Dial: dial, MinInterval: 2 * time.Second, MaxInterval: time.Second},
 	} {
 		_, err := NewClient(cfg)
 		require.ErrorContains(t, err, "ClientConfig", field)

@@ -5,32 +5,18 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"net"
 	"time"
 )
 
-const (
-	// initialDials is how many dials a pool begins with, and returns to when
-	// the server is back: enough to fill a small pool in one go, few enough
-	// that a server which refuses is not hammered.
-	initialDials = 8
-
-	// Backoff after failed dials: exponential with full jitter, as in
-	// "Exponential Backoff And Jitter" (AWS Architecture Blog, 2015).
-	backoffBase    = 100 * time.Millisecond
-	backoffCeiling = 30 * time.Second
-
-	// dialCalm is how long no dial must have failed until the log hears that
-	// dialing works again. It bounds the lines where some dials succeed and
-	// others fail, as at a full descriptor table.
-	dialCalm = 5 * time.Second
-)
+// dialCalm is how long no dial must have failed until the log hears that
+// dialing works again. It bounds the lines where some dials succeed and others
+// fail, as at a full descriptor table.
+const dialCalm = 5 * time.Second
 
 // maintain keeps the pool filled until ctx ends: a pass per interval, and one
 // at once whenever something wakes it.
 func (p *Pool) maintain(ctx context.Context) {
-	adjusted := time.Now()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -42,72 +28,27 @@ func (p *Pool) maintain(ctx context.Context) {
 		}
 		now := time.Now()
 		p.mu.Lock()
-		if interval := p.client.adjusted.interval; now.Sub(adjusted) >= interval {
-			p.adjustLocked(now.Sub(adjusted))
-			adjusted = now
-		}
-		begin, pause := p.planLocked(now)
+		step := p.planLocked(now)
 		again := p.client.calmLocked(now)
-		next := p.client.adjusted.interval - now.Sub(adjusted)
 		p.mu.Unlock()
 		if again {
 			p.log.Info("Pool: dialing works again")
 		}
-		for range begin {
+		for range step.Dials {
 			p.wg.Go(func() { p.dialOne(ctx, now) })
 		}
-		if pause > 0 {
-			next = min(next, pause)
-		}
-		timer.Reset(max(next, time.Millisecond))
+		timer.Reset(step.Again)
 	}
 }
 
-// adjustLocked steps the controller with what happened since the last step.
-func (p *Pool) adjustLocked(elapsed time.Duration) {
-	d := p.client
-	d.adjusted = d.control.step(d.adjusted, observation{
-		idle: p.idle.len, waited: max(d.waited, p.waiters.len), taken: d.taken,
-		attempted: d.attempted, succeeded: d.succeeded, elapsed: elapsed,
-	})
-	d.taken, d.waited, d.attempted, d.succeeded = 0, 0, 0, 0
-	d.lastPeak, d.peakIdle = d.peakIdle, p.idle.len
-}
-
-// planLocked says how many dials to begin now, and how long to pause when
-// backoff or pace hold back some. The dials count as under way on return.
-func (p *Pool) planLocked(now time.Time) (begin int, pause time.Duration) {
-	d := p.client
+// planLocked asks the planner what to do now.
+func (p *Pool) planLocked(now time.Time) Step {
 	if p.phase != phaseOpen {
-		return 0, 0
+		return Step{Again: p.client.planner.Interval()}
 	}
-	// One that is out may be back in a moment, as recycled connections are. So
-	// above the low-water mark only what was missing all through the interval
-	// is dialed for; below it, whatever is missing now.
-	idle := p.idle.len
-	if idle >= d.control.lowWater(d.adjusted) {
-		idle = max(idle, d.lastPeak)
-	}
-	want := min(d.adjusted.capacity+max(p.waiters.len, d.demand), p.limits.MaxCap+p.waiters.len)
-	want -= idle + p.reserved + d.dialing
-	// Takers wait at the other end, so what looks idle here is not there: for
-	// them the dials begin now, whatever may be back in a moment.
-	want = max(want, min(d.demand, p.limits.MaxCap-p.idle.len-p.reserved)-d.dialing)
-	if want <= 0 {
-		return 0, 0
-	}
-	if wait := d.notBefore.Sub(now); wait > 0 {
-		return 0, wait
-	}
-	free := d.parallel - d.dialing
-	for begin < min(want, free) && d.pace.AllowN(now, 1) {
-		begin++
-	}
-	if begin == 0 && free > 0 {
-		pause = d.cfg.MinInterval / 4 // the pace gives a share of its tokens by then
-	}
-	d.dialing += begin
-	return begin, pause
+	return p.client.planner.Plan(now, Stock{
+		Idle: p.idle.len, Out: p.outLocked(), Reserved: p.reserved, Waiting: p.waiters.len,
+	})
 }
 
 // dialOne makes one connection and brings it into the pool.
@@ -184,7 +125,7 @@ func (p *Pool) adopt(e *entry) error {
 			err = ErrClosed
 		default:
 			p.count.created++
-			p.client.demand = max(p.client.demand-1, 0)
+			p.client.planner.Arrived(p.idle.len)
 		}
 		if err != nil {
 			if e.reserved {
@@ -203,8 +144,8 @@ func (p *Pool) adopt(e *entry) error {
 	return err
 }
 
-// finishDial books the outcome, moves backoff and parallelism, and wakes the
-// maintainer. err nil without success means the pool is ending.
+// finishDial books the outcome and wakes the maintainer. err nil without
+// success means the pool is ending.
 func (p *Pool) finishDial(begun time.Time, success bool, err error) {
 	if errors.Is(err, ErrClosed) {
 		err = nil // our own doing, no failure of the server's
@@ -212,27 +153,17 @@ func (p *Pool) finishDial(begun time.Time, success bool, err error) {
 	now := time.Now()
 	p.mu.Lock()
 	d := p.client
-	d.dialing--
-	first := false
+	outcome, first := DialAbandoned, false
 	switch {
 	case success:
+		outcome = DialBrought
 		d.dialed++
-		d.attempted++
-		d.succeeded++
-		d.failures = 0
-		d.notBefore = time.Time{}
-		d.parallel = min(max(d.parallel+1, initialDials), d.cfg.MaxDials)
 	case err != nil:
+		outcome = DialFailed
 		d.failed++
-		d.attempted++
 		first, d.told, d.lastFailure = !d.told, true, now
-		if begun.After(d.failedAt) {
-			d.failures++
-			d.failedAt = now
-			d.notBefore = now.Add(backoff(d.failures))
-			d.parallel = 1
-		}
 	}
+	d.planner.DialEnded(begun, now, outcome)
 	d.wakeLocked()
 	p.mu.Unlock()
 	switch {
@@ -246,16 +177,9 @@ func (p *Pool) finishDial(begun time.Time, success bool, err error) {
 // calmLocked reports, once, that dialing works again after failures that the
 // log was told of.
 func (d *dialSide) calmLocked(now time.Time) bool {
-	if !d.told || d.failures > 0 || now.Sub(d.lastFailure) < dialCalm {
+	if !d.told || d.planner.Failing() || now.Sub(d.lastFailure) < dialCalm {
 		return false
 	}
 	d.told = false
 	return true
-}
-
-// backoff is a random pause below a ceiling that doubles with each failure. It
-// is never 0: a dial after the pause begins after the failure on any clock.
-func backoff(failures int) time.Duration {
-	ceiling := backoffBase << min(failures-1, 16)
-	return max(rand.N(min(ceiling, backoffCeiling)), time.Millisecond)
 }

@@ -116,6 +116,9 @@ func (p *Pool) roomLocked() bool {
 	return p.idle.len+p.reserved+p.admitting < p.limits.MaxCap
 }
 
+// outLocked is how many connections are in holders' hands.
+func (p *Pool) outLocked() int { return len(p.byID) - p.idle.len - p.admitting }
+
 // offerLocked is the single way in, for new connections and returned ones.
 // On refusal the entry is out of the pool's books, and the caller closes its
 // connection after unlocking.
@@ -136,6 +139,7 @@ func (p *Pool) offerLocked(e *entry, now time.Time) admission {
 			delete(p.takers, e.id)
 		}
 		p.deliverLocked(w, e, now)
+		p.client.tookLocked(p)
 		return delivered
 	}
 	if w := p.waiters.pop(); w != nil {
@@ -146,9 +150,6 @@ func (p *Pool) offerLocked(e *entry, now time.Time) admission {
 	e.holder = nil
 	e.readableSince = time.Time{}
 	p.idle.pushNewest(e)
-	if p.client != nil {
-		p.client.peakIdle = max(p.client.peakIdle, p.idle.len)
-	}
 	return kept
 }
 
@@ -270,7 +271,11 @@ func (p *Pool) putBack(e *entry) CloseReason {
 	if e.state != stateOut {
 		return "" // flushed meanwhile
 	}
-	switch p.offerLocked(e, now) {
+	admitted := p.offerLocked(e, now)
+	if p.client != nil && (admitted == kept || admitted == delivered) {
+		p.client.planner.Returned(now, p.idle.len)
+	}
+	switch admitted {
 	case refusedFull:
 		return ClosedFull
 	case refusedClosed:

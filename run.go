@@ -229,7 +229,7 @@ func (p *Pool) Capacity() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.client != nil {
-		return p.client.adjusted.capacity
+		return p.client.planner.Capacity()
 	}
 	return p.limits.MaxCap
 }
@@ -242,7 +242,7 @@ func (p *Pool) Interval() time.Duration {
 	if p.client == nil {
 		return 0
 	}
-	return p.client.adjusted.interval
+	return p.client.planner.Interval()
 }
 
 // AddError counts an error that the caller met. Nothing else moves this

@@ -70,7 +70,7 @@ func (p *Pool) Stats() Stats {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	s.Idle = p.idle.len
-	s.Out = len(p.byID) - p.idle.len - p.admitting
+	s.Out = p.outLocked()
 	s.Waiting = p.waiters.len
 	for _, q := range p.takers {
 		s.Waiting += q.len
@@ -86,9 +86,9 @@ func (p *Pool) Stats() Stats {
 	}
 	s.Capacity = p.limits.MaxCap
 	if d := p.client; d != nil {
-		s.Capacity = d.adjusted.capacity
-		s.Interval = d.adjusted.interval
-		s.Dialing = d.dialing
+		s.Capacity = d.planner.Capacity()
+		s.Interval = d.planner.Interval()
+		s.Dialing = d.planner.dialing
 		s.Dialed = d.dialed
 		s.DialFailures = d.failed
 	}

@@ -1,0 +1,317 @@
+package pool
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"golang.org/x/time/rate"
+)
+
+const (
+	// initialDials is how many dials a pool begins with, and returns to when
+	// the server is back: enough to fill a small pool in one go, few enough
+	// that a server which refuses is not hammered.
+	initialDials = 8
+)
+
+// Planner takes the decisions of a client pool: how many connections to keep
+// ready, how many dials to begin now, when to look again. It does no I/O, has
+// no lock and reads no clock: it is told what happened and what time it is. So
+// it decides for a pool that runs, and the same way for a simulation of one,
+// which is how to try bounds on a traffic of one's own. NewClient makes the
+// Planner of its pool itself.
+//
+// A Planner is not safe for concurrent use, and the times that it is told must
+// not run backwards.
+type Planner struct {
+	cfg     PlannerConfig // never changes
+	control controller    // never changes
+	pace    *rate.Limiter // never changes; told the time, as the planner is
+
+	state   adjustment
+	stepped time.Time // when state was last adjusted; zero before the first Plan
+	meter   meter
+	waited  int // takers that had to wait since then
+	tried   int // dials that ended since then
+	brought int // of those, the ones that brought a connection
+
+	looked time.Time // when the present half interval began
+	peaks  [3]int    // most that were idle in it, and in the two before
+
+	dialing  int  // dials under way
+	parallel int  // dials allowed at once; grows with success
+	proven   bool // the dial that ended last brought a connection
+	backoff  backoff
+
+	used    time.Time // when somebody took or waited
+	demand  int       // takers that wait at the other end, until served
+	backlog bool      // they began to wait when dials failed, so they say nothing of demand
+}
+
+// PlannerConfig bounds a [Planner]. The fields mean what they mean in
+// [ClientConfig], with the same defaults.
+type PlannerConfig struct {
+	Limits
+	MinInterval, MaxInterval time.Duration
+	MaxDials                 int
+
+	// Jitter returns a random duration of at least 0 and less than n, which is
+	// positive. Default: math/rand/v2.
+	Jitter func(n time.Duration) time.Duration
+}
+
+// Stock is what a pool has at one moment.
+type Stock struct {
+	Idle     int // connections ready to be handed out
+	Out      int // connections in holders' hands
+	Reserved int // of those, the ones whose idle place is kept, see [Pool.Reserve]
+	Waiting  int // takers that wait on this side
+}
+
+// Step is what to do now, and when to ask again unless something wakes the
+// pool earlier.
+type Step struct {
+	Dials int
+	Again time.Duration
+}
+
+// DialOutcome is how a dial ended.
+type DialOutcome uint8
+
+const (
+	DialBrought   DialOutcome = iota // a connection is in the pool
+	DialFailed                       // the other side's failure
+	DialAbandoned                    // nobody's: the pool is ending
+)
+
+// NewPlanner makes the planner of a pool that is empty.
+func NewPlanner(cfg PlannerConfig) (*Planner, error) {
+	if err := cfg.fill(); err != nil {
+		return nil, fmt.Errorf("pool: PlannerConfig.%w", err)
+	}
+	return newPlanner(cfg), nil
+}
+
+// newPlanner is NewPlanner for a configuration that fill has passed.
+func newPlanner(cfg PlannerConfig) *Planner {
+	c := controller{
+		minCap: cfg.MinCap, maxCap: cfg.MaxCap,
+		minInterval: cfg.MinInterval, maxInterval: cfg.MaxInterval,
+	}
+	perSecond := rate.Limit(float64(cfg.MaxCap) / cfg.MinInterval.Seconds())
+	return &Planner{
+		cfg: cfg, control: c, state: c.initial(),
+		pace:     rate.NewLimiter(perSecond, cfg.MaxCap),
+		parallel: min(initialDials, cfg.MaxDials),
+	}
+}
+
+// fill puts the defaults in and refuses what cannot work. Its errors begin with
+// the field.
+func (cfg *PlannerConfig) fill() error {
+	if cfg.MinCap < 0 || cfg.MaxCap < 0 || cfg.MaxDials < 0 {
+		return fmt.Errorf("MinCap, MaxCap and MaxDials must not be negative (%d, %d, %d)", cfg.MinCap, cfg.MaxCap, cfg.MaxDials)
+	}
+	if cfg.MinInterval < 0 || cfg.MaxInterval < 0 {
+		return errors.New("MinInterval and MaxInterval must not be negative")
+	}
+	if cfg.MaxCap == 0 {
+		cfg.MaxCap = max(defaultClientCap, cfg.MinCap)
+	}
+	if cfg.MinCap == 0 {
+		cfg.MinCap = min(defaultMinCap, cfg.MaxCap)
+	}
+	if cfg.MinCap > cfg.MaxCap {
+		return fmt.Errorf("MinCap %d exceeds MaxCap %d", cfg.MinCap, cfg.MaxCap)
+	}
+	if cfg.MinInterval == 0 {
+		cfg.MinInterval = defaultMinInterval
+	}
+	if cfg.MaxInterval == 0 {
+		cfg.MaxInterval = max(defaultMaxInterval, cfg.MinInterval)
+	}
+	if cfg.MinInterval > cfg.MaxInterval {
+		return fmt.Errorf("MinInterval %v exceeds MaxInterval %v", cfg.MinInterval, cfg.MaxInterval)
+	}
+	if cfg.MaxDials == 0 {
+		cfg.MaxDials = defaultMaxDials
+	}
+	if cfg.Jitter == nil {
+		cfg.Jitter = func(n time.Duration) time.Duration { return rand.N(n) }
+	}
+	return nil
+}
+
+// Capacity is how many idle connections the planner aims at.
+func (p *Planner) Capacity() int { return p.state.capacity }
+
+// Interval is the time between two adjustments.
+func (p *Planner) Interval() time.Duration { return p.state.interval }
+
+// Failing reports whether dials fail, so that the next ones come with growing
+// pauses.
+func (p *Planner) Failing() bool { return p.backoff.failures > 0 }
+
+// Took notes that a connection was handed out, which left so many idle. It
+// reports whether that is few enough to ask for a Plan at once.
+func (p *Planner) Took(now time.Time, idle int) (urgent bool) {
+	p.used = now
+	p.meter.took(now)
+	return idle < p.control.lowWater(p.state)
+}
+
+// Missed notes a taker on this side that found none idle and waits. It is worth
+// a Plan at once, and no Took when the taker is served.
+func (p *Planner) Missed(now time.Time) {
+	p.used = now
+	if !p.Failing() {
+		p.waited++
+		p.meter.add(now, 1)
+	}
+}
+
+// Demand notes that n takers wait at the other end. It is worth a Plan at once.
+// Each of them is noted with Took, too, when it is served.
+func (p *Planner) Demand(now time.Time, n int) {
+	if n <= 0 {
+		return
+	}
+	n = min(n, p.cfg.MaxCap)
+	p.used, p.demand = now, n
+	if p.Failing() {
+		p.backlog = true
+	}
+	if p.backlog {
+		p.meter.owed = n
+		return
+	}
+	p.waited = max(p.waited, n)
+	p.meter.waiting(now, n)
+}
+
+// Returned notes that a connection came back, which makes so many idle.
+func (p *Planner) Returned(now time.Time, idle int) {
+	p.meter.add(now, -1)
+	p.peaks[0] = max(p.peaks[0], idle)
+}
+
+// Arrived notes that a dialed connection came, which makes so many idle.
+func (p *Planner) Arrived(idle int) {
+	p.peaks[0] = max(p.peaks[0], idle)
+	p.demand = max(p.demand-1, 0)
+	if p.demand == 0 {
+		p.backlog = false
+	}
+}
+
+// DialEnded notes how a dial that a Plan began has ended. It is worth a Plan at
+// once.
+func (p *Planner) DialEnded(begun, now time.Time, outcome DialOutcome) {
+	p.dialing--
+	switch outcome {
+	case DialBrought:
+		p.tried++
+		p.brought++
+		p.proven = true
+		p.backoff.succeeded()
+		p.meter.dialed(now.Sub(begun))
+		p.parallel = min(max(p.parallel+1, initialDials), p.cfg.MaxDials)
+	case DialFailed:
+		p.tried++
+		p.proven = false
+		if p.backoff.failed(begun, now, p.busy(now), p.cfg.Jitter) {
+			p.parallel = 1
+		}
+	}
+}
+
+// busy reports whether somebody uses the pool.
+func (p *Planner) busy(now time.Time) bool {
+	return !p.used.IsZero() && now.Sub(p.used) < busyWindow
+}
+
+// Plan adjusts capacity and interval when it is time, and says what to do now
+// for a pool that has s. The dials it asks for count as under way until
+// DialEnded.
+func (p *Planner) Plan(now time.Time, s Stock) Step {
+	if p.stepped.IsZero() {
+		p.stepped, p.looked = now, now
+	}
+	// Takers that wait are a reason not to let an interval pass.
+	due := p.state.interval
+	if p.waited > 0 {
+		due = p.cfg.MinInterval
+	}
+	if elapsed := now.Sub(p.stepped); elapsed >= due {
+		p.step(now, s, elapsed)
+	}
+	look := p.state.interval / 2
+	if now.Sub(p.looked) >= look {
+		p.looked = now
+		p.peaks = [3]int{s.Idle, p.peaks[0], p.peaks[1]}
+	}
+	dials, pause := p.dials(now, s)
+	p.dialing += dials
+	again := min(p.state.interval-now.Sub(p.stepped), look-now.Sub(p.looked))
+	if pause > 0 {
+		again = min(again, pause)
+	}
+	return Step{Dials: dials, Again: max(again, time.Millisecond)}
+}
+
+// step moves the controller with what happened since the last step.
+func (p *Planner) step(now time.Time, s Stock, elapsed time.Duration) {
+	p.stepped = now
+	p.state = p.control.step(p.state, observation{
+		idle: s.Idle, waited: max(p.waited, s.Waiting), missing: p.meter.peak,
+		attempted: p.tried, succeeded: p.brought, elapsed: elapsed,
+	})
+	p.waited, p.tried, p.brought = 0, 0, 0
+	p.meter.reset(now)
+	if s.Idle > 0 && p.demand == 0 {
+		p.meter.owed = 0 // nobody waits any more: the rest gave up
+	}
+}
+
+// dials says how many dials to begin now, and how long to pause when backoff or
+// pace hold back some.
+func (p *Planner) dials(now time.Time, s Stock) (begin int, pause time.Duration) {
+	want := min(p.state.capacity+max(s.Waiting, p.demand), p.cfg.MaxCap+s.Waiting)
+	want -= s.Idle + s.Reserved + p.dialing
+	if s.Idle >= p.control.lowWater(p.state) {
+		want = p.lasting(want, s)
+	}
+	// Takers wait at the other end, so what looks idle here is not there: for
+	// them the dials begin now, whatever may be back in a moment.
+	want = max(want, min(p.demand, p.cfg.MaxCap-s.Idle-s.Reserved)-p.dialing)
+	if want <= 0 {
+		return 0, 0
+	}
+	if wait := p.backoff.wait(now, p.busy(now)); wait > 0 {
+		return 0, wait
+	}
+	parallel := p.parallel
+	if p.proven && p.demand > 0 { // the other end asks for them, and takes them
+		parallel = p.cfg.MaxDials
+	}
+	free := parallel - p.dialing
+	for begin < min(want, free) && p.pace.AllowN(now, 1) {
+		begin++
+	}
+	if begin == 0 && free > 0 {
+		pause = p.cfg.MinInterval / 4 // the pace gives a share of its tokens by then
+	}
+	return begin, pause
+}
+
+// lasting is what remains of want for a pool above its low-water mark. One that
+// is out may be back in a moment, as recycled connections are. So what was
+// missing all through an interval is dialed for, and what was missing half of
+// one if all that is out would still find its place.
+func (p *Planner) lasting(want int, s Stock) int {
+	half := want - max(p.peaks[1]-s.Idle, 0)
+	whole := want - max(p.peaks[1]-s.Idle, p.peaks[2]-s.Idle, 0)
+	return max(whole, min(half, p.cfg.MaxCap-s.Idle-s.Out-p.dialing))
+}
