@@ -157,7 +157,7 @@ func TestPlannerRefillsBelowLowWater(t *testing.T) {
 
 // TestPlannerKeepsWhatWasMissing: a burst is remembered, and forgotten slowly.
 func TestPlannerKeepsWhatWasMissing(t *testing.T) {
-	p := plan(t, PlannerConfig{Limits: Limits{MinCap: 20, MaxCap: 200}})
+	p := plan(t, PlannerConfig{Limits: Limits{MinCap: 20, MaxCap: 200}, MaxDials: 64})
 	p.fill()
 	p.take(20)
 	p.Demand(p.now, 60)
@@ -195,7 +195,7 @@ func TestPlannerHeedsWaitersAtOnce(t *testing.T) {
 // TestPlannerOutage: takers that wait because dials fail say nothing of the
 // capacity, and are dialed for in one go when the server is back.
 func TestPlannerOutage(t *testing.T) {
-	p := plan(t, PlannerConfig{Limits: Limits{MinCap: 20, MaxCap: 200}})
+	p := plan(t, PlannerConfig{Limits: Limits{MinCap: 20, MaxCap: 200}, MaxDials: 64})
 	p.fill()
 	p.take(20)
 	require.Equal(t, 20, p.dials())
