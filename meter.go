@@ -11,6 +11,8 @@ const (
 
 	// refillMargin is what else it takes: to learn of a taker, to begin a dial.
 	refillMargin = 1.25
+
+	decayGrain = 64
 )
 
 // meter follows how many connections are missing because of those who took
@@ -36,13 +38,14 @@ func (m *meter) dialed(lasted time.Duration) {
 	m.refill = max(m.refill+(lasted-m.refill)/8, 1)
 }
 
-// add moves the level by n.
+// add moves the level by n. What decays in less than decayGrain of the refill
+// time waits for more: a pool that is in great use is spared the computation.
 func (m *meter) add(now time.Time, n float64) {
-	if passed := now.Sub(m.at); passed > 0 {
-		refill := m.refill
-		if refill == 0 {
-			refill = firstRefill
-		}
+	refill := m.refill
+	if refill == 0 {
+		refill = firstRefill
+	}
+	if passed := now.Sub(m.at); passed > refill/decayGrain {
 		m.level *= math.Exp(-float64(passed) / (refillMargin * float64(refill)))
 		m.at = now
 	}

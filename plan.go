@@ -239,12 +239,7 @@ func (p *Planner) Plan(now time.Time, s Stock) Step {
 	if p.stepped.IsZero() {
 		p.stepped, p.looked = now, now
 	}
-	// Takers that wait are a reason not to let an interval pass.
-	due := p.state.interval
-	if p.waited > 0 {
-		due = p.cfg.MinInterval
-	}
-	if elapsed := now.Sub(p.stepped); elapsed >= due {
+	if elapsed := now.Sub(p.stepped); elapsed >= p.due() {
 		p.step(now, s, elapsed)
 	}
 	look := p.state.interval / 2
@@ -254,11 +249,20 @@ func (p *Planner) Plan(now time.Time, s Stock) Step {
 	}
 	dials, pause := p.dials(now, s)
 	p.dialing += dials
-	again := min(p.state.interval-now.Sub(p.stepped), look-now.Sub(p.looked))
+	again := min(p.due()-now.Sub(p.stepped), look-now.Sub(p.looked))
 	if pause > 0 {
 		again = min(again, pause)
 	}
 	return Step{Dials: dials, Again: max(again, time.Millisecond)}
+}
+
+// due is how long after the last step the next one is: takers that wait are a
+// reason not to let an interval pass.
+func (p *Planner) due() time.Duration {
+	if p.waited > 0 {
+		return p.cfg.MinInterval
+	}
+	return p.state.interval
 }
 
 // step moves the controller with what happened since the last step.

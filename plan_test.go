@@ -1,6 +1,8 @@
 package pool
 
 import (
+	"fmt"
+	"os"
 	"testing"
 	"time"
 
@@ -270,4 +272,27 @@ func TestPlannerTellsTheStoryAgain(t *testing.T) {
 		return ends
 	}
 	require.Equal(t, tell(), tell())
+}
+
+// TestDocumentedConstants: docs/ADAPTATION.md tells the constants as they are.
+func TestDocumentedConstants(t *testing.T) {
+	text, err := os.ReadFile("docs/ADAPTATION.md")
+	require.NoError(t, err)
+	for _, row := range []string{
+		fmt.Sprintf("`idleLow`, `idleHigh` | %d %%, %d %%", idleLow, idleHigh),
+		fmt.Sprintf("`successLow`, `successHigh` | %d %%, %d %%", successLow, successHigh),
+		fmt.Sprintf("`intervalSpeedup`, `intervalSlowdown` | 1/%d, 1/%d", intervalSpeedup, intervalSlowdown),
+		fmt.Sprintf("`waitGrowth` | 1/%d", waitGrowth),
+		fmt.Sprintf("`failureShrink` | 1/%d", failureShrink),
+		fmt.Sprintf("`reserveHalfLife` | %v", reserveHalfLife),
+		fmt.Sprintf("`lowWaterMost` | %d %%", lowWaterMost),
+		fmt.Sprintf("`refillMargin` | %v", refillMargin),
+		fmt.Sprintf("`firstRefill` | %v", firstRefill),
+		fmt.Sprintf("`initialDials` | %d", initialDials),
+		fmt.Sprintf("`defaultMaxDials` | %d", defaultMaxDials),
+		fmt.Sprintf("`backoffBase`, `backoffCeiling` | %v, %v", backoffBase, backoffCeiling),
+		fmt.Sprintf("`busyCeiling`, `busyWindow` | %v, %v", busyCeiling, busyWindow),
+	} {
+		require.Contains(t, string(text), "| "+row+" |")
+	}
 }

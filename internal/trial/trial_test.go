@@ -53,7 +53,11 @@ func TestDocument(t *testing.T) {
 	spliced, err := held().Splice(string(text))
 	require.NoError(t, err)
 	const remedy = "go run ./internal/trial/cmd -write docs"
-	require.Equal(t, spliced, string(text), remedy)
+	want, got := strings.Split(spliced, "\n"), strings.Split(string(text), "\n")
+	require.Len(t, got, len(want), remedy)
+	for i := range want {
+		require.Equal(t, want[i], got[i], "line %d of %s: %s", i+1, document, remedy)
+	}
 	plots := held().Plots()
 	require.Len(t, plots, len(traces))
 	for name, svg := range plots {
