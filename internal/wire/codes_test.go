@@ -38,7 +38,8 @@ func TestCodes(t *testing.T) {
 	checkNames(t, "frame type", map[byte]string{
 		byte(FrameStart): "START", byte(FrameAck): "ACK", byte(FrameData): "DATA",
 		byte(FrameFin): "FIN", byte(FrameReset): "RESET", byte(FrameDone): "DONE",
-	}, map[byte]string{1: "START", 2: "ACK", 3: "DATA", 4: "FIN", 5: "RESET", 6: "DONE"},
+		byte(FrameWindow): "WINDOW", byte(FrameCut): "CUT", byte(FrameProbe): "PROBE",
+	}, map[byte]string{1: "START", 2: "ACK", 3: "DATA", 4: "FIN", 5: "RESET", 6: "DONE", 7: "WINDOW", 8: "CUT", 9: "PROBE"},
 		func(b byte) (string, bool) {
 			_, _, ok := FrameType(b).payload()
 			return FrameType(b).String(), ok
@@ -49,8 +50,9 @@ func TestCodes(t *testing.T) {
 		byte(TypeRegistered): "Registered", byte(TypeOpen): "Open",
 		byte(TypeCancel): "Cancel", byte(TypeCanceled): "Canceled", byte(TypeNeed): "Need",
 		byte(TypePing): "Ping", byte(TypePong): "Pong", byte(TypeGoAway): "GoAway",
+		byte(TypeCarry): "Carry",
 	}, map[byte]string{1: "Welcome", 2: "Deny", 3: "Register", 4: "Registered", 5: "Open",
-		6: "Cancel", 7: "Canceled", 8: "Need", 9: "Ping", 10: "Pong", 11: "GoAway"},
+		6: "Cancel", 7: "Canceled", 8: "Need", 9: "Ping", 10: "Pong", 11: "GoAway", 12: "Carry"},
 		func(b byte) (string, bool) { return MessageType(b).String(), MessageType(b).known() })
 
 	checkNames(t, "code", map[byte]string{

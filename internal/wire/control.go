@@ -73,6 +73,14 @@ type Open struct {
 	User   string  // address:port of the user
 }
 
+// Carry, server to client, hands a user over as Open does, on a carrier.
+type Carry struct {
+	Stream  uint32 // never 0
+	Carrier uint16 // the number that the client gave the carrier
+	Ref     uint16 // of the service
+	User    string // address:port of the user
+}
+
 // Cancel, server to client, asks what became of a stream whose ACK is late.
 type Cancel struct {
 	Stream uint32 // never 0
@@ -113,6 +121,7 @@ func (Need) Type() MessageType       { return TypeNeed }
 func (Ping) Type() MessageType       { return TypePing }
 func (Pong) Type() MessageType       { return TypePong }
 func (GoAway) Type() MessageType     { return TypeGoAway }
+func (Carry) Type() MessageType      { return TypeCarry }
 
 func (m Welcome) append(b []byte) []byte {
 	b = append(b, m.Session[:]...)
@@ -231,6 +240,21 @@ func (d *decoder) open() (m Open) {
 			d.fail("the connection's ID is not printable ASCII")
 		}
 	}
+	m.Ref = d.uint16()
+	m.User = d.text("user")
+	return m
+}
+
+func (m Carry) append(b []byte) []byte {
+	b = binary.BigEndian.AppendUint32(b, m.Stream)
+	b = binary.BigEndian.AppendUint16(b, m.Carrier)
+	b = binary.BigEndian.AppendUint16(b, m.Ref)
+	return appendText(b, m.User, MaxText)
+}
+
+func (d *decoder) carry() (m Carry) {
+	m.Stream = d.stream()
+	m.Carrier = d.uint16()
 	m.Ref = d.uint16()
 	m.User = d.text("user")
 	return m

@@ -5,7 +5,8 @@ import (
 	"fmt"
 )
 
-// FrameType says what a frame on a pooled connection is. Zero is no type.
+// FrameType says what a frame on a pooled connection or a carrier is. Zero is
+// no type.
 type FrameType byte
 
 // The frames, and what their payload is.
@@ -16,6 +17,11 @@ const (
 	FrameFin   FrameType = 4 // this direction ended in order. Empty.
 	FrameReset FrameType = 5 // this direction, or all of the stream, was aborted: a ResetReason
 	FrameDone  FrameType = 6 // client to server: the stream is over on this connection: a Disposition
+
+	// On carriers only:
+	FrameWindow FrameType = 7 // there is room for so many more bytes of the stream: 4 bytes, see ParseWindow
+	FrameCut    FrameType = 8 // this side has left the stream, which has not ended: as if its connection had. Empty.
+	FrameProbe  FrameType = 9 // server to client, and back with the same number: a sign of life is asked for. Empty.
 )
 
 var frameNames = [...]string{
@@ -25,6 +31,10 @@ var frameNames = [...]string{
 	FrameFin:   "FIN",
 	FrameReset: "RESET",
 	FrameDone:  "DONE",
+
+	FrameWindow: "WINDOW",
+	FrameCut:    "CUT",
+	FrameProbe:  "PROBE",
 }
 
 // String returns the name that docs/PROTOCOL.md gives the frame.
@@ -43,7 +53,7 @@ const (
 	RenewStream uint32 = 1<<32 - 1<<20
 )
 
-// FrameHeader precedes every payload on a pooled connection.
+// FrameHeader precedes every payload.
 type FrameHeader struct {
 	Type   FrameType
 	Length int    // of the payload, in bytes
@@ -98,12 +108,14 @@ func ParseFrameHeader(b []byte) (FrameHeader, error) {
 // that is not known.
 func (t FrameType) payload() (shortest, longest int, ok bool) {
 	switch t {
-	case FrameStart, FrameAck, FrameFin:
+	case FrameStart, FrameAck, FrameFin, FrameCut, FrameProbe:
 		return 0, 0, true
 	case FrameData:
 		return 1, MaxData, true
 	case FrameReset, FrameDone:
 		return 1, 1, true
+	case FrameWindow:
+		return 4, 4, true
 	}
 	return 0, 0, false
 }
@@ -132,4 +144,27 @@ func ParseDone(payload []byte) (Disposition, error) {
 		return 0, err
 	}
 	return p, nil
+}
+
+// MaxWindow is the most bytes that a receiver can have room for.
+const MaxWindow = 1 << 24
+
+// AppendWindow appends a WINDOW frame for 1 to MaxWindow bytes more.
+func AppendWindow(b []byte, stream uint32, more int) []byte {
+	var payload [4]byte
+	binary.BigEndian.PutUint32(payload[:], uint32(more))
+	return AppendFrame(b, FrameWindow, stream, payload[:]...)
+}
+
+// ParseWindow reads the payload of a WINDOW frame.
+func ParseWindow(payload []byte) (more int, err error) {
+	d := decoder{what: "WINDOW", rest: payload}
+	n := d.uint32()
+	if n < 1 || n > MaxWindow {
+		d.fail("%d bytes, allowed are 1 to %d", n, MaxWindow)
+	}
+	if err := d.end(); err != nil {
+		return 0, err
+	}
+	return int(n), nil
 }

@@ -20,6 +20,9 @@ var goldenFrames = []struct {
 	{"FIN", "04 00 00 00 00 00 00 07", FrameFin, 7, nil},
 	{"RESET", "05 00 00 01 01 02 03 04 02", FrameReset, 0x01020304, []byte{byte(ResetRefused)}},
 	{"DONE", "06 00 00 01 ff ff ff ff 01", FrameDone, 0xffffffff, []byte{byte(Keep)}},
+	{"WINDOW", "07 00 00 04 00 00 00 07 00 00 80 00", FrameWindow, 7, []byte{0, 0, 0x80, 0}},
+	{"CUT", "08 00 00 00 00 00 00 07", FrameCut, 7, nil},
+	{"PROBE", "09 00 00 00 00 00 00 01", FrameProbe, 1, nil},
 }
 
 func TestFrameGolden(t *testing.T) {
@@ -53,7 +56,9 @@ func TestParseFrameHeaderMalformed(t *testing.T) {
 		"nothing":             "",
 		"one byte short":      "03 00 00 01 00 00 00",
 		"type 0":              "00 00 00 00 00 00 00 01",
-		"type 7":              "07 00 00 00 00 00 00 01",
+		"type 10":             "0a 00 00 00 00 00 00 01",
+		"WINDOW of 3 bytes":   "07 00 00 03 00 00 00 01",
+		"CUT with payload":    "08 00 00 01 00 00 00 01",
 		"type 255":            "ff 00 00 00 00 00 00 01",
 		"START with payload":  "01 00 00 01 00 00 00 01",
 		"ACK with payload":    "02 00 00 01 00 00 00 01",
@@ -165,6 +170,33 @@ func FuzzParseDone(f *testing.F) {
 			checkMalformed(t, err)
 		} else if !bytes.Equal(b, []byte{byte(p)}) {
 			t.Errorf("% x became %v", b, p)
+		}
+	})
+}
+
+func TestParseWindow(t *testing.T) {
+	for _, n := range []int{1, 1 << 15, MaxWindow} {
+		b := AppendWindow(nil, 7, n)
+		if got, err := ParseWindow(b[FrameHeaderSize:]); err != nil || got != n {
+			t.Errorf("%d became %d, %v", n, got, err)
+		}
+	}
+	for _, b := range [][]byte{{}, {0, 0, 1}, {0, 0, 0, 0}, {1, 0, 0, 1}, {0xff, 0xff, 0xff, 0xff}, {0, 0, 0, 1, 0}} {
+		if n, err := ParseWindow(b); !errors.Is(err, ErrMalformed) || n != 0 {
+			t.Errorf("% x: %d, %v", b, n, err)
+		}
+	}
+}
+
+func FuzzParseWindow(f *testing.F) {
+	f.Add([]byte{0, 0, 128, 0})
+	f.Add([]byte{0, 0, 0, 0})
+	f.Fuzz(func(t *testing.T, b []byte) {
+		n, err := ParseWindow(b)
+		if err != nil {
+			checkMalformed(t, err)
+		} else if again := AppendWindow(nil, 1, n)[FrameHeaderSize:]; !bytes.Equal(again, b) {
+			t.Errorf("% x became % x", b, again)
 		}
 	})
 }

@@ -11,7 +11,7 @@ import (
 const (
 	KindPool    = 1 // a pooled connection; hello: the session, SessionSize bytes
 	KindControl = 2 // a control channel; hello: a Join
-	KindCarrier = 3 // reserved; no program uses it yet
+	KindCarrier = 3 // a carrier; hello: the session, and the carrier's number in it
 )
 
 const (
@@ -83,4 +83,27 @@ func ParseSession(data []byte) (session [SessionSize]byte, err error) {
 	}
 	copy(session[:], data)
 	return session, nil
+}
+
+// Carrier is the hello of a carrier.
+type Carrier struct {
+	Session [SessionSize]byte
+	Number  uint16 // the client's, not given twice in a session
+}
+
+// AppendCarrier appends c to b.
+func AppendCarrier(b []byte, c Carrier) []byte {
+	return binary.BigEndian.AppendUint16(append(b, c.Session[:]...), c.Number)
+}
+
+// ParseCarrier reads the hello of a carrier.
+func ParseCarrier(data []byte) (Carrier, error) {
+	d := decoder{what: "carrier", rest: data}
+	var c Carrier
+	copy(c.Session[:], d.take(len(c.Session)))
+	c.Number = d.uint16()
+	if err := d.end(); err != nil {
+		return Carrier{}, err
+	}
+	return c, nil
 }

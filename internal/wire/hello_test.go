@@ -107,6 +107,22 @@ func TestParseSession(t *testing.T) {
 	}
 }
 
+func TestParseCarrier(t *testing.T) {
+	c := Carrier{Session: [16]byte(counting(1, SessionSize)), Number: 513}
+	b := AppendCarrier(nil, c)
+	if want := append(counting(1, SessionSize), 2, 1); !bytes.Equal(b, want) {
+		t.Errorf("appended % x, want % x", b, want)
+	}
+	if got, err := ParseCarrier(b); err != nil || got != c {
+		t.Errorf("parsed as %+v, %v", got, err)
+	}
+	for _, n := range []int{0, 16, 17, 19} {
+		if _, err := ParseCarrier(make([]byte, n)); !errors.Is(err, ErrMalformed) {
+			t.Errorf("%d bytes: %v", n, err)
+		}
+	}
+}
+
 func FuzzParseJoin(f *testing.F) {
 	f.Add(unhex(f, goldenJoin))
 	f.Add(unhex(f, goldenJoin)[:37])
@@ -133,6 +149,19 @@ func FuzzParseSession(f *testing.F) {
 			checkMalformed(t, err)
 		} else if !bytes.Equal(id[:], b) {
 			t.Errorf("% x became % x", b, id)
+		}
+	})
+}
+
+func FuzzParseCarrier(f *testing.F) {
+	f.Add(AppendCarrier(nil, Carrier{Session: [16]byte(counting(0, 16)), Number: 2}))
+	f.Add(counting(0, 17))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		c, err := ParseCarrier(b)
+		if err != nil {
+			checkMalformed(t, err)
+		} else if again := AppendCarrier(nil, c); !bytes.Equal(again, b) {
+			t.Errorf("% x became % x", b, again)
 		}
 	})
 }

@@ -21,6 +21,7 @@ const (
 	TypePing       MessageType = 9
 	TypePong       MessageType = 10
 	TypeGoAway     MessageType = 11
+	TypeCarry      MessageType = 12
 )
 
 var messageNames = [...]string{
@@ -35,6 +36,7 @@ var messageNames = [...]string{
 	TypePing:       "Ping",
 	TypePong:       "Pong",
 	TypeGoAway:     "GoAway",
+	TypeCarry:      "Carry",
 }
 
 // String returns the name of the message.
@@ -54,8 +56,8 @@ const (
 )
 
 // Message is one message of the control channel: [Welcome], [Deny],
-// [Register], [Registered], [Open], [Cancel], [Canceled], [Need], [Ping],
-// [Pong] or [GoAway], by value.
+// [Register], [Registered], [Open], [Carry], [Cancel], [Canceled], [Need],
+// [Ping], [Pong] or [GoAway], by value.
 type Message interface {
 	Type() MessageType
 	append(b []byte) []byte // the body
@@ -144,6 +146,8 @@ func DecodeMessage(t MessageType, body []byte) (Message, error) {
 		m = Pong{Nonce: d.uint64()}
 	case TypeGoAway:
 		m = d.goAway()
+	case TypeCarry:
+		m = d.carry()
 	}
 	if err := d.end(); err != nil {
 		return nil, err

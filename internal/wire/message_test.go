@@ -44,6 +44,8 @@ var goldenMessages = []struct {
 	{"09 00 00 08 01 02 03 04 05 06 07 08", Ping{Nonce: 0x0102030405060708}},
 	{"0a 00 00 08 01 02 03 04 05 06 07 08", Pong{Nonce: 0x0102030405060708}},
 	{"0b 00 00 02 07 00", GoAway{Code: Shutdown}},
+	{"0c 00 00 17 00 00 00 09 00 02 00 01 0e 31 39 32 2e 30 2e 32 2e 31 3a 34 30 30 30",
+		Carry{Stream: 9, Carrier: 2, Ref: 1, User: "192.0.2.1:4000"}},
 }
 
 func TestMessageGolden(t *testing.T) {
@@ -90,6 +92,7 @@ func TestMessageRoundTrip(t *testing.T) {
 		Registered{Code: Internal},
 		Open{Stream: 1, ID: id},
 		Open{Stream: 1<<32 - 1, ID: id, Ref: 1<<16 - 1, User: long},
+		Carry{Stream: 1}, Carry{Stream: 1<<32 - 1, Carrier: 1<<16 - 1, Ref: 1<<16 - 1, User: long},
 		Cancel{Stream: 1}, Cancel{Stream: 1<<32 - 1},
 		Canceled{Stream: 1, Outcome: Committed}, Canceled{Stream: 1<<32 - 1, Outcome: Unknown},
 		Need{Count: 1},
@@ -176,7 +179,8 @@ func TestDecodeMessageMalformed(t *testing.T) {
 		{"outcome 0", TypeCanceled, "00 00 00 07 00", "unknown outcome 0"},
 		{"outcome 4", TypeCanceled, "00 00 00 07 04", "unknown outcome 4"},
 		{"Canceled without an outcome", TypeCanceled, "00 00 00 07", "middle of a field"},
-		{"type 12", 12, "", "unknown type 12"},
+		{"Carry of stream 0", TypeCarry, "00 00 00 00 00 01 00 01 00", "stream 0"},
+		{"type 13", 13, "", "unknown type 13"},
 		{"type 255", 255, "", "unknown type 255"},
 		{"a body over the cap", TypeDeny, strings.Repeat("00", MaxMessage+1), "4097 bytes"},
 		{"heartbeat 0", TypeWelcome, welcome + "00 00 00 00 00 00 04 00 00 40", "heartbeat"},
@@ -259,7 +263,7 @@ func TestReadMessageErrors(t *testing.T) {
 		{"half a header", "09 00", io.ErrUnexpectedEOF},
 		{"a header alone", "09 00 00 08", io.ErrUnexpectedEOF},
 		{"half a body", "09 00 00 08 01 02", io.ErrUnexpectedEOF},
-		{"unknown type", "0c 00 00 04 00 00 00 07", ErrMalformed},
+		{"unknown type", "0d 00 00 04 00 00 00 07", ErrMalformed},
 		{"too long by one", "02 00 10 01", ErrMalformed},
 		{"longest length", "02 ff ff ff", ErrMalformed},
 		{"a bad body", "08 00 00 02 00 00", ErrMalformed},
@@ -281,7 +285,7 @@ func TestReadMessageErrors(t *testing.T) {
 
 // A header that announces too much is refused before its body is waited for.
 func TestReadMessageStopsAtTheHeader(t *testing.T) {
-	for _, header := range []string{"02 00 10 01", "0c 00 00 01"} {
+	for _, header := range []string{"02 00 10 01", "0d 00 00 01"} {
 		r := bytes.NewReader(append(unhex(t, header), "the rest"...))
 		if _, err := ReadMessage(r, nil); !errors.Is(err, ErrMalformed) {
 			t.Errorf("%s: %v", header, err)
