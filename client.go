@@ -226,6 +226,18 @@ func (p *Pool) Demand(n int) {
 	p.mu.Unlock()
 }
 
+// Overflowed tells a client pool that a taker at the other end found no
+// connection idle and was served in another way. It counts when the pool adapts,
+// and nobody waits for the dials that follow. On a server pool it does nothing.
+func (p *Pool) Overflowed() {
+	if p.client == nil {
+		return
+	}
+	p.mu.Lock()
+	p.client.missedLocked(true)
+	p.mu.Unlock()
+}
+
 // dialSide is what only the client role has. The pool's lock guards what
 // changes.
 type dialSide struct {

@@ -162,8 +162,9 @@ func (p *Planner) Took(now time.Time, idle int) (urgent bool) {
 	return idle < p.control.lowWater(p.state)
 }
 
-// Missed notes a taker on this side that found none idle and waits. It is worth
-// a Plan at once, and no Took when the taker is served.
+// Missed notes a taker that found none idle: one on this side that waits, or one
+// at the other end that was served in another way. It is worth a Plan at once,
+// and no Took when the taker is served.
 func (p *Planner) Missed(now time.Time) {
 	p.used = now
 	if !p.Failing() {

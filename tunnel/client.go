@@ -56,6 +56,11 @@ type ClientConfig struct {
 	// back.
 	MaxStreams int
 
+	// Carriers is how many connections stand ready that carry many users at once,
+	// for those who come while no pooled connection is idle. Default 2; negative:
+	// none, so that such users wait for a dial.
+	Carriers int
+
 	// KeepAlive is the idle time before TCP keep-alive probes, default 30 s.
 	KeepAlive time.Duration
 
@@ -80,7 +85,11 @@ const (
 	DefaultClientPoolMax   = 512
 	DefaultPoolMinInterval = 100 * time.Millisecond
 	DefaultPoolMaxInterval = time.Second
+	DefaultCarriers        = 2
 )
+
+// MaxCarriers is the most carriers that a client can have.
+const MaxCarriers = 2
 
 // handshakeTimeout bounds dial, TLS, proof and the server's first word.
 const handshakeTimeout = 10 * time.Second
@@ -196,6 +205,10 @@ func (cfg *ClientConfig) fill() error {
 	}
 	if err := cfg.fillPool(); err != nil {
 		return err
+	}
+	setDefault(&cfg.Carriers, DefaultCarriers)
+	if cfg.Carriers > MaxCarriers {
+		return badField("Carriers", "%d exceeds %d", cfg.Carriers, MaxCarriers)
 	}
 	if cfg.MaxStreams < 0 {
 		return badField("MaxStreams", "%d is negative", cfg.MaxStreams)

@@ -4,9 +4,7 @@ import (
 	"sync"
 	"time"
 
-	pool "github.com/tunnelpool/pool"
 	"github.com/tunnelpool/pool/internal/handoff"
-	"github.com/tunnelpool/pool/internal/wire"
 )
 
 // ledger is the client's one state of what became of each stream number, over
@@ -14,12 +12,7 @@ import (
 type ledger struct {
 	mu        sync.Mutex
 	outcomes  handoff.Ledger
-	announced map[uint32]announcement
-}
-
-type announcement struct {
-	pool *pool.Pool
-	id   pool.ID
+	announced map[uint32]streamEnd
 }
 
 func (l *ledger) last() uint32 {
@@ -36,17 +29,17 @@ func (l *ledger) restart() {
 	l.announced = nil
 }
 
-// open enters an announced stream.
-func (l *ledger) open(o wire.Open, p *pool.Pool) error {
+// open enters an announced stream, and where it will come.
+func (l *ledger) open(number uint32, end streamEnd) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if err := l.outcomes.Open(o.Stream, time.Now()); err != nil {
+	if err := l.outcomes.Open(number, time.Now()); err != nil {
 		return err
 	}
 	if l.announced == nil {
-		l.announced = make(map[uint32]announcement)
+		l.announced = make(map[uint32]streamEnd)
 	}
-	l.announced[o.Stream] = announcement{p, o.ID}
+	l.announced[number] = end
 	return nil
 }
 
@@ -75,7 +68,7 @@ func (l *ledger) here(number uint32) (start, settled bool) {
 	if !announced {
 		return false, true
 	}
-	return at.pool.Peek(at.id)
+	return at.started()
 }
 
 // cancel answers the server's cancel, after a last look for START, and buries
@@ -87,7 +80,7 @@ func (l *ledger) cancel(number uint32) handoff.Answer {
 	answer := l.outcomes.Cancel(number, start, time.Now())
 	l.mu.Unlock()
 	if answer == handoff.Refused && announced {
-		at.pool.Distrust(at.id)
+		at.refused()
 	}
 	return answer
 }

@@ -30,10 +30,12 @@ type clientSession struct {
 	client *Client
 	link   *session.Link
 	pool   *pool.Pool
-	local  net.Addr                  // the control connection's
-	final  [maxServices]atomic.Bool  // services whose denial will not pass in this session
-	asked  [maxServices]atomic.Int32 // Registers that the server has not answered
-	told   bool                      // the server said GoAway; handle's own
+
+	carriers *clientCarriers
+	local    net.Addr                  // the control connection's
+	final    [maxServices]atomic.Bool  // services whose denial will not pass in this session
+	asked    [maxServices]atomic.Int32 // Registers that the server has not answered
+	told     bool                      // the server said GoAway; handle's own
 
 	retired chan struct{} // closed when the server is stopping: another session may begin
 }
@@ -49,13 +51,16 @@ func (cs *clientSession) run(ctx context.Context) error {
 	tasks.Go(func() { cs.registerAll() })                  // ends with the link
 	tasks.Go(func() { cs.drainWith(ctx) })                 // ends with the link
 	tasks.Go(cs.watch)                                     // ends with the link
+	carriers := cs.carriers.keep()                         // they end with their streams, once they are let go
 	ended := make(chan error, 1)
 	c.tasks.Go(func() { // ends with the link and the streams
 		ended <- cs.link.Run(context.Background(), cs.handle) // drainWith ends it
 		// Streams in progress outlive the session: they finish, and their
 		// connections close when they are put back.
+		cs.carriers.letGo()
 		cs.pool.Drain(c.streams)
 		cs.pool.Close()
+		carriers.Wait()
 		tasks.Wait()
 	})
 	select {
@@ -139,7 +144,10 @@ func (cs *clientSession) handle(m wire.Message) error {
 	case wire.Registered:
 		return cs.registered(m)
 	case wire.Open:
-		return cs.open(m)
+		return cs.open(m.Stream, m.Ref, cs.pooledEnd(m.ID))
+	case wire.Carry:
+		cs.pool.Overflowed()
+		return cs.open(m.Stream, m.Ref, cs.carriedEnd(m.Carrier, m.Stream))
 	case wire.Cancel:
 		cs.answer(m.Stream)
 	case wire.Need:
@@ -153,6 +161,7 @@ func (cs *clientSession) handle(m wire.Message) error {
 		if m.Code == wire.Replaced {
 			return errReplaced
 		}
+		cs.carriers.stop()
 		cs.pool.Drain(closedContext) // nothing new; streams in progress finish
 		close(cs.retired)
 	default:

@@ -7,7 +7,6 @@ import (
 	"net"
 	"time"
 
-	pool "github.com/tunnelpool/pool"
 	"github.com/tunnelpool/pool/internal/relay"
 	"github.com/tunnelpool/pool/internal/service"
 	"github.com/tunnelpool/pool/internal/wire"
@@ -24,26 +23,26 @@ const (
 )
 
 // open begins a stream that the server announced.
-func (cs *clientSession) open(o wire.Open) error {
+func (cs *clientSession) open(number uint32, ref uint16, end streamEnd) error {
 	c := cs.client
-	if int(o.Ref) >= len(c.cfg.Services) {
-		return fmt.Errorf("the server opened a stream for service %d, which we do not have", o.Ref)
+	if int(ref) >= len(c.cfg.Services) {
+		return fmt.Errorf("the server opened a stream for service %d, which we do not have", ref)
 	}
-	if err := c.ledger.open(o, cs.pool); err != nil {
-		return fmt.Errorf("the server opened stream %d: %w", o.Stream, err)
+	if err := c.ledger.open(number, end); err != nil {
+		return fmt.Errorf("the server opened stream %d: %w", number, err)
 	}
 	if c.pending.Add(1) > maxPending {
 		c.pending.Add(-1)
-		c.ledger.over(o.Stream)
+		c.ledger.over(number)
 		c.count.unstarted.Add(1)
-		c.log.Debug("Stream %d not served: %d are announced already", o.Stream, maxPending)
+		c.log.Debug("Stream %d not served: %d are announced already", number, maxPending)
 		return nil
 	}
 	c.active.add()
 	c.tasks.Go(func() { // ends with the stream
 		defer c.active.done()
-		defer c.ledger.over(o.Stream)
-		cs.attend(o)
+		defer c.ledger.over(number)
+		cs.attend(number, ref, end)
 	})
 	return nil
 }
@@ -91,21 +90,21 @@ func (cs *clientSession) answer(number uint32) {
 	})
 }
 
-// attend serves one user: the connection with that ID, and a stream on it.
-func (cs *clientSession) attend(o wire.Open) {
+// attend serves one user: its connection, and a stream on it.
+func (cs *clientSession) attend(number uint32, ref uint16, end streamEnd) {
 	c := cs.client
-	conn, err := cs.take(o.ID)
+	conn, err := cs.take(end)
 	if err != nil {
 		c.count.unstarted.Add(1)
-		c.log.Debug("Stream %d: connection %s is not here: %v", o.Stream, pool.ID(o.ID), err)
+		c.log.Debug("Stream %d: its connection is not here: %v", number, err)
 		return
 	}
-	target := &c.targets[o.Ref]
+	target := &c.targets[ref]
 	res := relay.Attend(c.streams, conn, relay.Task{
-		Number:    o.Stream,
+		Number:    number,
 		StartWait: pairWait,
 		Commit: func() bool {
-			committed := c.ledger.commit(o.Stream)
+			committed := c.ledger.commit(number)
 			if committed {
 				c.count.streams.Add(1)
 			}
@@ -114,27 +113,23 @@ func (cs *clientSession) attend(o wire.Open) {
 		Dial: func(ctx context.Context) (net.Conn, wire.ResetReason) {
 			return c.dialTarget(ctx, target)
 		},
-		Reserve: func() bool { return cs.pool.Reserve(conn) },
+		Reserve: func() bool { return end.reserve(conn) },
 	})
 	c.count.sent.Add(res.Sent)
 	c.count.received.Add(res.Received)
-	if res.Keep {
-		cs.pool.Put(conn.ID(), conn)
-	} else {
-		conn.Close()
-	}
+	end.giveBack(conn, res.Keep)
 	if res.Err != nil {
-		c.log.Debug("Stream %d broke: %v", o.Stream, res.Err)
+		c.log.Debug("Stream %d broke: %v", number, res.Err)
 	}
 }
 
 // take waits for the announced connection. What is pending ends with it: the
 // START that must follow is bounded by the connections there are.
-func (cs *clientSession) take(id [8]byte) (*pool.Conn, error) {
+func (cs *clientSession) take(end streamEnd) (net.Conn, error) {
 	defer cs.client.pending.Add(-1)
 	ctx, cancel := context.WithTimeout(cs.client.streams, pairWait)
 	defer cancel()
-	return cs.pool.Take(ctx, pool.ID(id))
+	return end.take(ctx)
 }
 
 // target is what the client remembers of one service's target.

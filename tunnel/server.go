@@ -135,9 +135,10 @@ type Server struct {
 }
 
 type serverCounters struct {
-	streams, timeouts, overflowed, noAck atomic.Uint64
-	asked, replays                       atomic.Uint64
-	sent, received                       atomic.Int64
+	streams, carried, timeouts, overflowed, noAck atomic.Uint64
+
+	asked, replays atomic.Uint64
+	sent, received atomic.Int64
 }
 
 // ServerStats are a server's state and its counters since it was made.
@@ -145,6 +146,7 @@ type ServerStats struct {
 	Sessions  int              // clients connected
 	Services  []ServiceStatus  // services with an open port, by client
 	Streams   uint64           // streams opened, those of users offered again included
+	Carried   uint64           // of those, the ones on a carrier, for want of an idle connection
 	Open      int              // users being served
 	Timeouts  uint64           // users that waited in vain for a connection
 	Overflow  uint64           // users turned away because there were too many
@@ -333,7 +335,7 @@ func (s *Server) endSessions() {
 // Stats returns the server's state and counters.
 func (s *Server) Stats() ServerStats {
 	st := ServerStats{
-		Streams: s.count.streams.Load(), Open: s.active.count(),
+		Streams: s.count.streams.Load(), Carried: s.count.carried.Load(), Open: s.active.count(),
 		Timeouts: s.count.timeouts.Load(), Overflow: s.count.overflowed.Load(), NoAck: s.count.noAck.Load(),
 		Asked: s.count.asked.Load(), Replays: s.count.replays.Load(),
 		FromUsers: s.count.sent.Load(), ToUsers: s.count.received.Load(),

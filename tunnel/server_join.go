@@ -18,7 +18,7 @@ import (
 const farewellLimit = time.Second
 
 // keyOf finds the key that a connection's proof must be made with: one of the
-// configured keys for a control connection, and for a pooled one the session's,
+// configured keys for a control connection, and for all others the session's,
 // so that no other key and no other session passes.
 func (s *Server) keyOf(h pool.Hello) (pool.Key, bool) {
 	switch h.Kind {
@@ -29,16 +29,20 @@ func (s *Server) keyOf(h pool.Hello) (pool.Key, bool) {
 			}
 		}
 	case wire.KindPool:
-		return s.poolKeyOf(h)
+		session, err := wire.ParseSession(h.Data)
+		if err == nil {
+			return s.sessionKeyOf(session, h.KeyID)
+		}
+	case wire.KindCarrier:
+		hello, err := wire.ParseCarrier(h.Data)
+		if err == nil {
+			return s.sessionKeyOf(hello.Session, h.KeyID)
+		}
 	}
 	return pool.Key{}, false
 }
 
-func (s *Server) sessionOf(hello []byte) *serverSession {
-	id, err := wire.ParseSession(hello)
-	if err != nil {
-		return nil
-	}
+func (s *Server) sessionOf(id [wire.SessionSize]byte) *serverSession {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.sessions[id]
@@ -48,24 +52,37 @@ func (s *Server) sessionOf(hello []byte) *serverSession {
 func (s *Server) welcome(ctx context.Context, conn net.Conn, hello pool.Hello) {
 	switch hello.Kind {
 	case wire.KindPool:
-		c := s.sessionOf(hello.Data)
-		if c == nil {
-			conn.Close()
-			return
+		session, _ := wire.ParseSession(hello.Data) // keyOf has read it
+		if c := s.sessionFor(conn, session); c != nil {
+			if err := c.pool.Admit(ctx, conn); err != nil {
+				s.log.Debug("%s: pooled connection not admitted: %v", c.name(), err)
+			}
 		}
-		if !s.roomForPooled(c) {
-			s.log.Debug("%s: pooled connection not admitted: %d of all clients are the limit", c.name(), s.pools.limit)
-			conn.Close()
-			return
-		}
-		if err := c.pool.Admit(ctx, conn); err != nil {
-			s.log.Debug("%s: pooled connection not admitted: %v", c.name(), err)
+	case wire.KindCarrier:
+		h, _ := wire.ParseCarrier(hello.Data) // keyOf has read it
+		if c := s.sessionFor(conn, h.Session); c != nil {
+			c.carry(conn, h.Number)
 		}
 	case wire.KindControl:
 		s.join(conn, hello)
 	default:
 		conn.Close()
 	}
+}
+
+// sessionFor finds the session that a connection belongs to, if that may have
+// one more; else it closes the connection.
+func (s *Server) sessionFor(conn net.Conn, id [wire.SessionSize]byte) *serverSession {
+	c := s.sessionOf(id)
+	switch {
+	case c == nil:
+	case !s.roomForPooled(c):
+		s.log.Debug("%s: connection not admitted: %d of all clients are the limit", c.name(), s.pools.limit)
+	default:
+		return c
+	}
+	conn.Close()
+	return nil
 }
 
 // join makes a session of a control connection, or denies it with a reason.

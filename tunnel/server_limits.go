@@ -189,7 +189,8 @@ func (b *pooledBudget) take(now time.Time, count func() int) bool {
 	return true
 }
 
-// roomForPooled reports whether a session may have one more pooled connection.
+// roomForPooled reports whether a session may have one more pooled connection, or
+// carrier.
 func (s *Server) roomForPooled(c *serverSession) bool {
 	now := time.Now()
 	if !s.pools.take(now, func() int { return s.pooled(func(*serverSession) bool { return true }) }) {
@@ -201,12 +202,12 @@ func (s *Server) roomForPooled(c *serverSession) bool {
 	})
 }
 
-// pooled counts the pooled connections of some sessions.
+// pooled counts the pooled connections and carriers of some sessions.
 func (s *Server) pooled(of func(*serverSession) bool) (n int) {
 	for _, c := range s.allSessions() {
 		if of(c) {
 			st := c.pool.Stats()
-			n += st.Idle + st.Out
+			n += st.Idle + st.Out + c.carriers.count()
 		}
 	}
 	return n

@@ -275,17 +275,14 @@ func (s *Server) forgetLocked(c *serverSession) {
 	})
 }
 
-// poolKeyOf is what the pooled connections of a session must prove.
-func (s *Server) poolKeyOf(h pool.Hello) (pool.Key, bool) {
-	id, err := wire.ParseSession(h.Data)
-	if err != nil {
-		return pool.Key{}, false
-	}
+// sessionKeyOf is what the connections of a session must prove, all but its
+// control connection.
+func (s *Server) sessionKeyOf(id [wire.SessionSize]byte, key pool.KeyID) (pool.Key, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if c := s.sessions[id]; c != nil {
-		return c.poolKey, c.key.ID() == h.KeyID
+		return c.poolKey, c.key.ID() == key
 	}
 	late, ok := s.late[id]
-	return late.poolKey, ok && late.key == h.KeyID
+	return late.poolKey, ok && late.key == key
 }

@@ -33,6 +33,7 @@ type serverSession struct {
 	numbers   *numbering // of its instance; set with publisher
 	link      *session.Link
 	pool      *pool.Pool
+	carriers  serverCarriers
 	id        [wire.SessionSize]byte
 	key       pool.Key // the one the client joined with
 	poolKey   pool.Key // what its pooled connections prove
@@ -70,7 +71,8 @@ func (c *serverSession) run() {
 	c.stop() // before its services are held: nothing is opened after
 	s.leave(c)
 	s.log.Info("%s at %s left: %v", c.name(), c.remote, err)
-	c.pool.Drain(s.streams) // streams in progress finish, and their connections close
+	background.Go(c.carriers.finish) // ends with their streams
+	c.pool.Drain(s.streams)          // streams in progress finish, and their connections close
 	c.pool.Close()
 	background.Wait()
 }

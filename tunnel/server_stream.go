@@ -36,7 +36,7 @@ type visit struct {
 	user     net.Conn
 	patience time.Time // until when the user may wait to be taken
 	attempts int       // offers so far
-	dead     int       // connections that were found dead
+	dead     int       // pooled connections that were found dead
 }
 
 // serveUser takes one user through: a warm connection, a stream, and the
@@ -61,8 +61,8 @@ func (s *Server) serveUser(sv *published, user net.Conn) {
 	}
 }
 
-// offer makes one attempt: a connection of the client's current session, and
-// a stream announced on it. While the client is away the user waits for it, and
+// offer makes one attempt: a way to the client in its current session, and a
+// stream announced on it. While the client is away the user waits for it, and
 // a user does not fall with the session that its connection was to come from.
 func (v *visit) offer(ctx context.Context) (*relay.Offering, error) {
 	leave, err := v.queue()
@@ -77,13 +77,12 @@ func (v *visit) offer(ctx context.Context) (*relay.Offering, error) {
 		if err != nil {
 			return nil, v.waitedInVain(err)
 		}
-		conn, err := c.connection(ctx)
+		w, err := c.way(ctx)
 		if err == nil {
-			o, err := v.offerOn(c, ref, conn)
-			if !errors.Is(err, errEnding) {
-				return o, err
+			if o, err := w.offer(v, c, ref); err == nil {
+				return o, nil
 			}
-			continue
+			continue // the session ends, or the carrier has just become full
 		}
 		if !c.over() || ctx.Err() != nil {
 			return nil, v.waitedInVain(err)
@@ -151,13 +150,9 @@ func (v *visit) waitedInVain(err error) error {
 	return err
 }
 
-// offerOn announces a stream on a connection.
-func (v *visit) offerOn(c *serverSession, ref uint16, conn *pool.Conn) (*relay.Offering, error) {
-	id, number, ok := c.open(ref, conn, v.user)
-	if !ok {
-		conn.Close()
-		return nil, errEnding
-	}
+// offering is a stream that was announced on a connection; end takes the
+// connection back.
+func (v *visit) offering(c *serverSession, number uint32, conn net.Conn, end func(relay.Verdict)) *relay.Offering {
 	c.server.count.streams.Add(1)
 	if v.attempts > 0 {
 		c.server.count.replays.Add(1)
@@ -166,21 +161,8 @@ func (v *visit) offerOn(c *serverSession, ref uint16, conn *pool.Conn) (*relay.O
 	v.attempts++
 	return &relay.Offering{
 		Conn: conn, Number: number, AckWait: wait, OwedWait: owedWait,
-		Ask: c.asker(v.service, number, v.patience),
-		End: func(verdict relay.Verdict) { v.end(c, conn, id, verdict) },
-	}, nil
-}
-
-// end gives an offering's connection back, or buries it.
-func (v *visit) end(c *serverSession, conn *pool.Conn, id pool.ID, verdict relay.Verdict) {
-	switch verdict {
-	case relay.Keep:
-		c.pool.Put(conn.ID(), conn)
-	case relay.Dead:
-		v.dead++
-		c.pool.Distrust(id)
+		Ask: c.asker(v.service, number, v.patience), End: end,
 	}
-	conn.Close() // nothing after a Put or Distrust
 }
 
 // ackWait is when an ACK is late. It may be early rather than late: before the
@@ -194,34 +176,22 @@ func (c *serverSession) ackWait() time.Duration {
 	return min(max(roundTrip+4*variation, minAckWait), maxAckWait)
 }
 
-// connection waits in order for a pooled connection of this session.
-func (c *serverSession) connection(ctx context.Context) (*pool.Conn, error) {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	defer context.AfterFunc(c.waits, cancel)()
-	return c.pool.Get(ctx)
-}
-
-// open numbers a stream and announces it, in one critical section, so that
-// numbers go out in order. False: the session is ending, or the client's
-// numbers are used up and the session ends, so that it comes back as a new
-// instance.
-func (c *serverSession) open(ref uint16, conn *pool.Conn, user net.Conn) (pool.ID, uint32, bool) {
-	id, err := pool.ParseID(conn.ID())
-	if err != nil {
-		return id, 0, false
-	}
-	number, ok := c.announce(ref, id, user)
+// announce numbers a stream and tells the client of it, in one critical
+// section, so that numbers go out in order. False: the session is ending, or the
+// client's numbers are used up and the session ends, so that it comes back as a
+// new instance.
+func (c *serverSession) announce(message func(number uint32) wire.Message) (uint32, bool) {
+	number, ok := c.tell(message)
 	if !ok && number == lastNumber {
 		c.link.Close(errNumbersUsed) // without the locks: it can take a while
 	}
-	return id, number, ok
+	return number, ok
 }
 
 // lastNumber is not given to a stream.
 const lastNumber = 1<<32 - 1
 
-func (c *serverSession) announce(ref uint16, id pool.ID, user net.Conn) (uint32, bool) {
+func (c *serverSession) tell(message func(number uint32) wire.Message) (uint32, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.stopped {
@@ -234,7 +204,7 @@ func (c *serverSession) announce(ref uint16, id pool.ID, user net.Conn) (uint32,
 		return lastNumber, false
 	}
 	n.last++
-	c.link.Send(wire.Open{Stream: n.last, ID: id, Ref: ref, User: user.RemoteAddr().String()})
+	c.link.Send(message(n.last))
 	return n.last, true
 }
 

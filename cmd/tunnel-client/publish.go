@@ -20,7 +20,8 @@ type publishFlags struct {
 	reverse                          []string
 	tlsMode, tlsCA, tlsName          string
 	keyFile, stateDir                string
-	poolMin, poolMax, maxStreams     int
+	poolMin, poolMax                 int
+	carriers, maxStreams             int
 	poolMinInterval, poolMaxInterval time.Duration
 	keepAlive, heartbeat, drain      time.Duration
 	logLevel                         string
@@ -58,6 +59,7 @@ target here, HOST by default localhost. IPv6 addresses stand in brackets.`,
 	fl.IntVar(&f.poolMax, "pool-max", tunnel.DefaultClientPoolMax, "connections kept ready at most")
 	fl.DurationVar(&f.poolMinInterval, "pool-min-interval", tunnel.DefaultPoolMinInterval, "shortest time between maintenance passes of the pool")
 	fl.DurationVar(&f.poolMaxInterval, "pool-max-interval", tunnel.DefaultPoolMaxInterval, "longest time between maintenance passes of the pool")
+	fl.IntVar(&f.carriers, "carriers", tunnel.DefaultCarriers, "connections that carry many users at once, for those who find none of the pool idle; 0: they wait for one")
 	fl.IntVar(&f.maxStreams, "max-streams", 0, "most users served at the same time (default: what the limit of open files allows)")
 	fl.DurationVar(&f.keepAlive, "keepalive", tunnel.DefaultKeepAlive, "idle time before TCP keep-alive probes")
 	fl.DurationVar(&f.heartbeat, "heartbeat", tunnel.DefaultHeartbeat, "time between signs of life; a server silent for three is gone")
@@ -132,10 +134,13 @@ func (f *publishFlags) clientConfig() (tunnel.ClientConfig, error) {
 	if f.drain == 0 {
 		f.drain = -1 // the package's word for none
 	}
+	if f.carriers == 0 {
+		f.carriers = -1 // likewise
+	}
 	return tunnel.ClientConfig{
 		Server: f.server, Services: services, Name: f.name,
 		TLS: mode, TLSConfig: tlsConfig, ServerName: f.tlsName,
-		PoolMin: f.poolMin, PoolMax: f.poolMax,
+		PoolMin: f.poolMin, PoolMax: f.poolMax, Carriers: f.carriers,
 		PoolMinInterval: f.poolMinInterval, PoolMaxInterval: f.poolMaxInterval,
 		MaxStreams: f.maxStreams, KeepAlive: f.keepAlive, Heartbeat: f.heartbeat, Drain: f.drain,
 	}, nil
@@ -168,6 +173,8 @@ func (f *publishFlags) checkNumbers() error {
 		return fmt.Errorf("--pool-min %d: want at least 1", f.poolMin)
 	case f.poolMax < f.poolMin:
 		return fmt.Errorf("--pool-max %d is below --pool-min %d", f.poolMax, f.poolMin)
+	case f.carriers < 0 || f.carriers > tunnel.MaxCarriers:
+		return fmt.Errorf("--carriers %d: want 0 to %d", f.carriers, tunnel.MaxCarriers)
 	case f.poolMinInterval <= 0:
 		return fmt.Errorf("--pool-min-interval %v: want more than 0", f.poolMinInterval)
 	case f.poolMaxInterval < f.poolMinInterval:

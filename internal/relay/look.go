@@ -55,10 +55,13 @@ func (s *stream) lookOnce() {
 
 // wasReset reports whether the peer reset conn, or the system gave it up, and
 // no call has met that yet. It sees the end of a connection behind bytes that
-// nobody has read, and takes none of them. Without access to a socket it is
-// false.
+// nobody has read, and takes none of them. Without access to a socket, and
+// nobody else to ask, it is false.
 func wasReset(conn net.Conn) bool {
 	for conn != nil {
+		if b, ok := conn.(interface{ Broken() bool }); ok { // a carrier's
+			return b.Broken()
+		}
 		if sc, ok := conn.(syscall.Conn); ok {
 			raw, err := sc.SyscallConn()
 			if err != nil {

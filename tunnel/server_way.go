@@ -1,0 +1,113 @@
+package tunnel
+
+import (
+	"context"
+	"time"
+
+	pool "github.com/tunnelpool/pool"
+	"github.com/tunnelpool/pool/internal/relay"
+	"github.com/tunnelpool/pool/internal/wire"
+)
+
+// way is what a user is handed over on.
+type way interface {
+	// offer announces a stream for a user. It fails with errEnding when nothing
+	// more is opened there; the way is given up then.
+	offer(v *visit, c *serverSession, ref uint16) (*relay.Offering, error)
+}
+
+// way finds one in this session: an idle pooled connection, else a carrier, else
+// whichever comes first, those who wait for a connection in order.
+func (c *serverSession) way(ctx context.Context) (way, error) {
+	if w := c.wayNow(); w != nil {
+		return w, nil
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(c.waits, cancel)()
+	for {
+		changed := c.carriers.change()
+		if w := c.wayNow(); w != nil { // it changed before
+			return w, nil
+		}
+		conn, err := c.waitForPooled(ctx, changed)
+		switch {
+		case err == nil:
+			return pooledWay{conn}, nil
+		case changed.Err() == nil || ctx.Err() != nil:
+			return nil, err
+		}
+	}
+}
+
+// wayNow finds one without waiting, or nil.
+func (c *serverSession) wayNow() way {
+	if _, conn, err := c.pool.ServerGet(0); err == nil {
+		return pooledWay{conn.(*pool.Conn)}
+	}
+	if n, ok := c.carriers.best(); ok {
+		return carriedWay{n}
+	}
+	return nil
+}
+
+// waitForPooled waits in order for a pooled connection, until changed ends.
+func (c *serverSession) waitForPooled(ctx, changed context.Context) (*pool.Conn, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(changed, cancel)()
+	return c.pool.Get(ctx)
+}
+
+// pooledWay is a connection of its own.
+type pooledWay struct{ conn *pool.Conn }
+
+func (w pooledWay) offer(v *visit, c *serverSession, ref uint16) (*relay.Offering, error) {
+	id, err := pool.ParseID(w.conn.ID())
+	ok := err == nil
+	var number uint32
+	if ok {
+		number, ok = c.announce(func(n uint32) wire.Message {
+			return wire.Open{Stream: n, ID: id, Ref: ref, User: v.user.RemoteAddr().String()}
+		})
+	}
+	if !ok {
+		w.conn.Close()
+		return nil, errEnding
+	}
+	return v.offering(c, number, w.conn, func(verdict relay.Verdict) {
+		switch verdict {
+		case relay.Keep:
+			c.pool.Put(w.conn.ID(), w.conn)
+		case relay.Dead:
+			v.dead++
+			c.pool.Distrust(id)
+			c.carriers.doubt()
+		}
+		w.conn.Close() // nothing after a Put or Distrust
+	}), nil
+}
+
+// carriedWay is a carrier, which many share.
+type carriedWay struct{ carrier numbered }
+
+func (w carriedWay) offer(v *visit, c *serverSession, ref uint16) (*relay.Offering, error) {
+	number, ok := c.announce(func(n uint32) wire.Message {
+		return wire.Carry{Stream: n, Carrier: w.carrier.number, Ref: ref, User: v.user.RemoteAddr().String()}
+	})
+	if !ok {
+		return nil, errEnding
+	}
+	begun := time.Now()
+	stream, err := w.carrier.Open(number)
+	if err != nil {
+		return nil, errEnding // the client forgets it again
+	}
+	c.server.count.carried.Add(1)
+	return v.offering(c, number, stream, func(verdict relay.Verdict) {
+		if verdict == relay.Dead {
+			w.carrier.Silent(begun) // else it is only behind
+		}
+		stream.Close()
+	}), nil
+}
