@@ -46,6 +46,11 @@ type ClientConfig struct {
 	// MaxDials bounds the dials under way at once, default 128.
 	MaxDials int
 
+	// Overflow says that takers who find no connection idle are served in another
+	// way, of which [Pool.Overflowed] tells. Then nobody waits for the dials, and
+	// they are spread: at most 100 a second beyond the first MinCap.
+	Overflow bool
+
 	Limits
 	Logger Logger // default: silent
 }
@@ -104,6 +109,7 @@ func (cfg *ClientConfig) fill() error {
 func (cfg *ClientConfig) planner() PlannerConfig {
 	return PlannerConfig{
 		Limits: cfg.Limits, MinInterval: cfg.MinInterval, MaxInterval: cfg.MaxInterval, MaxDials: cfg.MaxDials,
+		Overflow: cfg.Overflow,
 	}
 }
 
@@ -234,7 +240,7 @@ func (p *Pool) Overflowed() {
 		return
 	}
 	p.mu.Lock()
-	p.client.missedLocked(true)
+	p.client.planner.Missed(time.Now())
 	p.mu.Unlock()
 }
 

@@ -14,6 +14,12 @@ const (
 	// the server is back: enough to fill a small pool in one go, few enough
 	// that a server which refuses is not hammered.
 	initialDials = 8
+
+	// With overflow nobody waits for a dial, and handshakes would take the
+	// processors from those who are being served. Beyond the first MinCap so many
+	// begin in a second, and at most so many at once.
+	calmRate  = 100
+	calmDials = 16
 )
 
 // Planner takes the decisions of a client pool: how many connections to keep
@@ -29,6 +35,7 @@ type Planner struct {
 	cfg     PlannerConfig // never changes
 	control controller    // never changes
 	pace    *rate.Limiter // never changes; told the time, as the planner is
+	calm    *rate.Limiter // beside pace, while nobody waits; nil without overflow
 
 	state   adjustment
 	stepped time.Time // when state was last adjusted; zero before the first Plan
@@ -56,6 +63,7 @@ type PlannerConfig struct {
 	Limits
 	MinInterval, MaxInterval time.Duration
 	MaxDials                 int
+	Overflow                 bool
 
 	// Jitter returns a random duration of at least 0 and less than n, which is
 	// positive. Default: math/rand/v2.
@@ -101,11 +109,15 @@ func newPlanner(cfg PlannerConfig) *Planner {
 		minInterval: cfg.MinInterval, maxInterval: cfg.MaxInterval,
 	}
 	perSecond := rate.Limit(float64(cfg.MaxCap) / cfg.MinInterval.Seconds())
-	return &Planner{
+	p := &Planner{
 		cfg: cfg, control: c, state: c.initial(),
 		pace:     rate.NewLimiter(perSecond, cfg.MaxCap),
 		parallel: min(initialDials, cfg.MaxDials),
 	}
+	if cfg.Overflow {
+		p.calm = rate.NewLimiter(calmRate, cfg.MinCap)
+	}
+	return p
 }
 
 // fill puts the defaults in and refuses what cannot work. Its errors begin with
@@ -159,12 +171,12 @@ func (p *Planner) Failing() bool { return p.backoff.failures > 0 }
 func (p *Planner) Took(now time.Time, idle int) (urgent bool) {
 	p.used = now
 	p.meter.took(now)
-	return idle < p.control.lowWater(p.state)
+	return !p.cfg.Overflow && idle < p.control.lowWater(p.state)
 }
 
 // Missed notes a taker that found none idle: one on this side that waits, or one
-// at the other end that was served in another way. It is worth a Plan at once,
-// and no Took when the taker is served.
+// at the other end that was served in another way. The former is worth a Plan at
+// once, and neither is a Took.
 func (p *Planner) Missed(now time.Time) {
 	p.used = now
 	if !p.Failing() {
@@ -285,7 +297,7 @@ func (p *Planner) step(now time.Time, s Stock, elapsed time.Duration) {
 func (p *Planner) dials(now time.Time, s Stock) (begin int, pause time.Duration) {
 	want := min(p.state.capacity+max(s.Waiting, p.demand), p.cfg.MaxCap+s.Waiting)
 	want -= s.Idle + s.Reserved + p.dialing
-	if s.Idle >= p.control.lowWater(p.state) {
+	if p.cfg.Overflow || s.Idle >= p.control.lowWater(p.state) {
 		want = p.lasting(want, s)
 	}
 	// Takers wait at the other end, so what looks idle here is not there: for
@@ -297,12 +309,18 @@ func (p *Planner) dials(now time.Time, s Stock) (begin int, pause time.Duration)
 	if wait := p.backoff.wait(now, p.busy(now)); wait > 0 {
 		return 0, wait
 	}
-	parallel := p.parallel
-	if p.proven && p.demand > 0 { // the other end asks for them, and takes them
+	parallel, calm := p.parallel, p.calm
+	if p.demand > 0 || s.Waiting > 0 {
+		calm = nil
+	}
+	switch {
+	case p.proven && p.demand > 0: // the other end asks for them, and takes them
 		parallel = p.cfg.MaxDials
+	case calm != nil:
+		parallel = min(parallel, calmDials)
 	}
 	free := parallel - p.dialing
-	for begin < min(want, free) && p.pace.AllowN(now, 1) {
+	for begin < min(want, free) && (calm == nil || calm.AllowN(now, 1)) && p.pace.AllowN(now, 1) {
 		begin++
 	}
 	if begin == 0 && free > 0 {

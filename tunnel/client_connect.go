@@ -194,6 +194,7 @@ func (c *Client) newPool(w wire.Welcome) (*pool.Pool, error) {
 		Limits:      pool.Limits{MinCap: min(c.cfg.PoolMin, maxCap), MaxCap: maxCap},
 		MinInterval: c.cfg.PoolMinInterval, MaxInterval: c.cfg.PoolMaxInterval,
 		KeepAlive: c.cfg.KeepAlive, HandshakeTimeout: handshakeTimeout,
+		Overflow:     c.cfg.Carriers > 0,
 		AwaitRunning: true, // relay says so, at the ACK
 		Logger:       c.log,
 	})
