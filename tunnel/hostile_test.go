@@ -273,7 +273,9 @@ func TestHostileServer(t *testing.T) {
 		{"Register", wire.AppendMessage(nil, wire.Register{Network: wire.NetworkTCP}), "Register is not a server's to send"},
 		{"second welcome", wire.AppendMessage(nil, wire.Welcome{Heartbeat: time.Second, PoolMax: 1, MaxServices: 1}), "Welcome is not a server's to send"},
 		{"garbage", []byte("HTTP/1.1 400 Bad Request\r\n\r\n"), "malformed"},
-		{"type 12", []byte{12, 0, 0, 4, 0, 0, 0, 1}, "unknown type 12"},
+		{"undeclared service on a carrier", wire.AppendMessage(nil, wire.Carry{Stream: 1, Ref: 7}), "opened a stream for service 7, which we do not have"},
+		{"reused number on a carrier", append(open(5, 0), wire.AppendMessage(nil, wire.Carry{Stream: 5, Carrier: 1})...), "opened stream 5: stream number out of order"},
+		{"type 13", []byte{13, 0, 0, 4, 0, 0, 0, 1}, "unknown type 13"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			key := pool.NewKey()

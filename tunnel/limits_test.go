@@ -139,7 +139,7 @@ func TestPoolBudget(t *testing.T) {
 	h := startServer(t, pool.TLSPlain, func(cfg *ServerConfig) { cfg.MaxPooled = limit })
 	target := startTarget(t, echo)
 	greedy := h.clientConfig(target)
-	greedy.PoolMin, greedy.PoolMax = 64, 64
+	greedy.PoolMin, greedy.PoolMax, greedy.Carriers = 64, 64, -1
 	first := runClient(t, greedy)
 	eventually(t, func() bool { return first.Stats().Pool.Idle == limit }, first.log.text)
 	eventually(t, func() bool { return first.Stats().Pool.DialFailures > 3 }, first.log.text)
@@ -162,7 +162,7 @@ func TestSharesOfKeys(t *testing.T) {
 	})
 	target := startTarget(t, echo)
 	greedy := h.clientConfig(target)
-	greedy.PoolMin, greedy.PoolMax = 64, 64
+	greedy.PoolMin, greedy.PoolMax, greedy.Carriers = 64, 64, -1
 	first := runClient(t, greedy)
 	eventually(t, func() bool { return first.Stats().Pool.Idle == 4 && first.Stats().Pool.DialFailures > 3 }, first.log.text)
 	t.Log(runClient(t, h.clientConfig(target)).log.find(t, "the server has 1 clients with this key, which is its share"))

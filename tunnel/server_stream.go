@@ -150,14 +150,14 @@ func (v *visit) waitedInVain(err error) error {
 	return err
 }
 
-// offering is a stream that was announced on a connection; end takes the
-// connection back.
-func (v *visit) offering(c *serverSession, number uint32, conn net.Conn, end func(relay.Verdict)) *relay.Offering {
+// offering is a stream that was announced on a connection, where an ACK is not
+// late before ackWait; end takes the connection back.
+func (v *visit) offering(c *serverSession, number uint32, ackWait time.Duration, conn net.Conn, end func(relay.Verdict)) *relay.Offering {
 	c.server.count.streams.Add(1)
 	if v.attempts > 0 {
 		c.server.count.replays.Add(1)
 	}
-	wait := min(c.ackWait()<<v.attempts, maxAckWait) // a client that is merely slow gets more time
+	wait := min(max(c.ackWait(), ackWait)<<v.attempts, maxAckWait) // a client that is merely slow gets more time
 	v.attempts++
 	return &relay.Offering{
 		Conn: conn, Number: number, AckWait: wait, OwedWait: owedWait,

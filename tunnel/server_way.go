@@ -75,7 +75,7 @@ func (w pooledWay) offer(v *visit, c *serverSession, ref uint16) (*relay.Offerin
 		w.conn.Close()
 		return nil, errEnding
 	}
-	return v.offering(c, number, w.conn, func(verdict relay.Verdict) {
+	return v.offering(c, number, 0, w.conn, func(verdict relay.Verdict) {
 		switch verdict {
 		case relay.Keep:
 			c.pool.Put(w.conn.ID(), w.conn)
@@ -88,6 +88,10 @@ func (w pooledWay) offer(v *visit, c *serverSession, ref uint16) (*relay.Offerin
 	}), nil
 }
 
+// carriedAckWait is the least time after which an ACK on a carrier is late.
+// What others send may hold it up, and that the carrier is dead shows otherwise.
+const carriedAckWait = time.Second
+
 // carriedWay is a carrier, which many share.
 type carriedWay struct{ carrier numbered }
 
@@ -98,15 +102,14 @@ func (w carriedWay) offer(v *visit, c *serverSession, ref uint16) (*relay.Offeri
 	if !ok {
 		return nil, errEnding
 	}
-	begun := time.Now()
 	stream, err := w.carrier.Open(number)
 	if err != nil {
 		return nil, errEnding // the client forgets it again
 	}
 	c.server.count.carried.Add(1)
-	return v.offering(c, number, stream, func(verdict relay.Verdict) {
+	return v.offering(c, number, carriedAckWait, stream, func(verdict relay.Verdict) {
 		if verdict == relay.Dead {
-			w.carrier.Silent(begun) // else it is only behind
+			w.carrier.Doubt() // it may be only behind
 		}
 		stream.Close()
 	}), nil

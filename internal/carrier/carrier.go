@@ -16,7 +16,7 @@ const (
 	// spareRoom what all streams of a carrier may have beyond the first together:
 	// the bounds of what a peer can have us keep.
 	firstRoom = 32 << 10
-	mostRoom  = 1 << 20
+	mostRoom  = 512 << 10
 	spareRoom = 16 << 20
 
 	// slack is what frames other than DATA may take without room.
@@ -29,6 +29,10 @@ const (
 	// outMost at which a peer that makes us answer does not read.
 	outSize = 128 << 10
 	outMost = 1 << 20
+
+	// kernelQueue is how much may wait in the socket for the path, where the
+	// system can be told.
+	kernelQueue = 64 << 10
 
 	// maxStreams is how many a server begins on one carrier.
 	maxStreams = 1024
@@ -66,13 +70,13 @@ type Carrier struct {
 
 	mu       sync.Mutex
 	streams  map[uint32]*Stream
+	front    []byte        // frames to be written before all others
 	out      []byte        // frames to be written
 	spare    []byte        // the writer's other buffer
 	drained  sync.Cond     // on mu: out was taken
 	flushed  chan struct{} // closed when nothing is left to write; made by Finish
 	empty    chan struct{} // closed when the last stream is gone; made by Finish
 	cause    error         // why it ended; set once
-	heard    time.Time     // when something came last
 	doubted  bool          // the server's: nobody begins a stream until something comes
 	probes   uint32        // sent
 	spared   int           // of spareRoom, given to streams
@@ -98,8 +102,9 @@ func NewClient(conn net.Conn, beat time.Duration) *Carrier {
 }
 
 func newCarrier(conn net.Conn, beat time.Duration) *Carrier {
+	queueLittle(conn)
 	c := &Carrier{
-		conn: conn, beat: beat, heard: time.Now(), usable: func() {},
+		conn: conn, beat: beat, usable: func() {},
 		ended: make(chan struct{}), wake: make(chan struct{}, 1),
 		streams: make(map[uint32]*Stream),
 	}
@@ -228,16 +233,6 @@ func (c *Carrier) Started(number uint32) bool {
 	return s != nil && s.started
 }
 
-// Silent ends the carrier if nothing has come on it since then.
-func (c *Carrier) Silent(since time.Time) {
-	c.mu.Lock()
-	silent := !c.heard.After(since)
-	c.mu.Unlock()
-	if silent {
-		c.fail(fmt.Errorf("%w since a stream was begun", ErrSilent))
-	}
-}
-
 // Doubt asks the client for a sign of life, on the server. Until there is one
 // the carrier is not usable.
 func (c *Carrier) Doubt() {
@@ -249,7 +244,7 @@ func (c *Carrier) Doubt() {
 
 func (c *Carrier) probeLocked() {
 	c.probes = max(c.probes+1, 1)
-	c.sendLocked(wire.AppendFrame(c.out, wire.FrameProbe, c.probes))
+	c.sendFirstLocked(wire.FrameProbe, c.probes)
 }
 
 // probeOften keeps the path open and learns when it is dead.

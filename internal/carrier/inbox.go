@@ -1,6 +1,9 @@
 package carrier
 
-import "sync"
+import (
+	"math/bits"
+	"sync"
+)
 
 // inbox keeps what has come for a stream and was not read. Empty it holds
 // little.
@@ -38,7 +41,7 @@ func (b *inbox) grow(need int) {
 		b.bytes = b.large[:0]
 	default:
 		b.large = nil
-		b.bytes = make([]byte, 0, need+need/2)
+		b.bytes = make([]byte, 0, 1<<bits.Len(uint(need)))
 	}
 	b.bytes = append(b.bytes, old.bytes[old.from:]...)
 	b.from = 0

@@ -66,7 +66,6 @@ func (h *hearing) Read(b []byte) (int, error) {
 	n, err := c.conn.Read(b)
 	if n > 0 {
 		c.mu.Lock()
-		c.heard = time.Now()
 		doubted := c.doubted
 		c.doubted = false
 		c.mu.Unlock()
@@ -117,7 +116,7 @@ func (c *Carrier) wasProbed(number uint32) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.sendLocked(wire.AppendFrame(c.out, wire.FrameProbe, number))
+	c.sendFirstLocked(wire.FrameProbe, number)
 }
 
 // readFrame passes one frame on to its stream, in pieces as they come, or drops
@@ -137,9 +136,6 @@ func (c *Carrier) readFrame(r *bufio.Reader, h wire.FrameHeader) error {
 		}
 		left -= len(piece)
 		r.Discard(len(piece))
-	}
-	if h.Type == wire.FrameDone {
-		s.sawDone()
 	}
 	return nil
 }
@@ -169,6 +165,7 @@ func (c *Carrier) receiver(h wire.FrameHeader) (*Stream, error) {
 	if s == nil {
 		return nil, nil
 	}
+	s.done = s.done || h.Type == wire.FrameDone
 	s.given -= wire.FrameHeaderSize + h.Length
 	if s.given < -slack || s.given < 0 && h.Type == wire.FrameData {
 		return nil, fmt.Errorf("%w: %v of stream %d without room for it", ErrProtocol, h.Type, h.Stream)

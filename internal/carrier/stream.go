@@ -87,7 +87,7 @@ func (s *Stream) giveLocked(n int) {
 	}
 	s.taken = 0
 	s.given += more
-	c.sendLocked(wire.AppendWindow(c.out, s.number, more))
+	c.sendFirstLocked(wire.FrameWindow, s.number, wire.Window(more)...)
 }
 
 // Write implements net.Conn. It waits while the other side has no room for DATA.
@@ -109,8 +109,7 @@ func (s *Stream) Write(b []byte) (int, error) {
 		if h.Type == wire.FrameData {
 			err = s.sendDataLocked(frame[wire.FrameHeaderSize:])
 		} else if err = s.brokenLocked(); err == nil {
-			s.room -= size
-			c.sendLocked(append(c.out, frame...))
+			s.sendOtherLocked(h.Type, frame)
 		}
 		if err != nil {
 			return written, err
@@ -119,6 +118,19 @@ func (s *Stream) Write(b []byte) (int, error) {
 		written += size
 	}
 	return written, nil
+}
+
+// sendOtherLocked sends a frame that needs no room. START and ACK, which come
+// before all others of their stream, do not wait for what other streams send.
+func (s *Stream) sendOtherLocked(t wire.FrameType, frame []byte) {
+	c := s.carrier
+	s.room -= len(frame)
+	if t == wire.FrameStart || t == wire.FrameAck {
+		c.sendFirstLocked(t, s.number)
+		return
+	}
+	c.out = append(c.out, frame...)
+	c.sendLocked()
 }
 
 // deliver takes bytes of the stream in. A nil stream drops them.
@@ -140,16 +152,6 @@ func (s *Stream) deliver(b []byte) error {
 	s.unread.add(b)
 	s.changed.Broadcast()
 	return nil
-}
-
-// sawDone notes that DONE has come.
-func (s *Stream) sawDone() {
-	if s == nil {
-		return
-	}
-	s.carrier.mu.Lock()
-	s.done = true
-	s.carrier.mu.Unlock()
 }
 
 // claimedLocked ends the time in which nobody had taken the stream.
@@ -191,7 +193,8 @@ func (s *Stream) Close() error {
 	}
 	s.closed = true
 	if !s.done && !s.cut && c.cause == nil {
-		c.sendLocked(wire.AppendFrame(c.out, wire.FrameCut, s.number))
+		c.out = wire.AppendFrame(c.out, wire.FrameCut, s.number)
+		c.sendLocked()
 	}
 	c.removeLocked(s)
 	s.readLimit.stop()

@@ -8,16 +8,25 @@ import (
 	"github.com/tunnelpool/pool/internal/wire"
 )
 
-// sendLocked takes out, grown by frames, and has it written.
-func (c *Carrier) sendLocked(out []byte) {
-	c.out = out
-	if len(out) > outMost && c.cause == nil {
+// sendLocked has what was put into front and out written.
+func (c *Carrier) sendLocked() {
+	if len(c.front)+len(c.out) > outMost && c.cause == nil {
 		go c.fail(ErrBacklog) // it takes the lock; ends at once
 	}
 	select {
 	case c.wake <- struct{}{}:
 	default: // the writer will see it
 	}
+}
+
+// sendFirstLocked sends a frame ahead of what other streams have waiting.
+func (c *Carrier) sendFirstLocked(t wire.FrameType, number uint32, payload ...byte) {
+	if len(c.out) == 0 {
+		c.out = wire.AppendFrame(c.out, t, number, payload...)
+	} else {
+		c.front = wire.AppendFrame(c.front, t, number, payload...)
+	}
+	c.sendLocked()
 }
 
 // write is the one writer. What came together while it wrote goes out in one
@@ -49,11 +58,15 @@ func (c *Carrier) write() {
 func (c *Carrier) nextBatch() []byte {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	out := c.out
-	c.out, c.spare = c.spare[:0], out
-	if len(out) >= outSize {
+	if len(c.out) >= outSize {
 		c.drained.Broadcast()
 	}
+	out := c.out
+	if len(c.front) > 0 {
+		out = append(c.front, out...)
+		c.front = nil
+	}
+	c.out, c.spare = c.spare[:0], out
 	if len(out) == 0 && c.flushed != nil {
 		close(c.flushed)
 		c.flushed = nil
@@ -69,7 +82,7 @@ func (c *Carrier) flush() {
 		c.flushed = make(chan struct{})
 	}
 	flushed := c.flushed
-	c.sendLocked(c.out)
+	c.sendLocked()
 	c.mu.Unlock()
 	t := time.NewTimer(flushTime)
 	defer t.Stop()
@@ -100,7 +113,8 @@ func (s *Stream) sendDataLocked(payload []byte) error {
 		}
 		n := min(len(payload), pieceSize, s.room-wire.FrameHeaderSize)
 		s.room -= wire.FrameHeaderSize + n
-		c.sendLocked(wire.AppendFrame(c.out, wire.FrameData, s.number, payload[:n]...))
+		c.out = wire.AppendFrame(c.out, wire.FrameData, s.number, payload[:n]...)
+		c.sendLocked()
 		payload = payload[n:]
 	}
 	return nil

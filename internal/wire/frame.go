@@ -149,12 +149,8 @@ func ParseDone(payload []byte) (Disposition, error) {
 // MaxWindow is the most bytes that a receiver can have room for.
 const MaxWindow = 1 << 24
 
-// AppendWindow appends a WINDOW frame for 1 to MaxWindow bytes more.
-func AppendWindow(b []byte, stream uint32, more int) []byte {
-	var payload [4]byte
-	binary.BigEndian.PutUint32(payload[:], uint32(more))
-	return AppendFrame(b, FrameWindow, stream, payload[:]...)
-}
+// Window is the payload of a WINDOW frame for 1 to MaxWindow bytes more.
+func Window(more int) []byte { return binary.BigEndian.AppendUint32(nil, uint32(more)) }
 
 // ParseWindow reads the payload of a WINDOW frame.
 func ParseWindow(payload []byte) (more int, err error) {
