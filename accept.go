@@ -38,7 +38,7 @@ type AcceptConfig struct {
 	// and its IPv4-mapped IPv6 form are the same; zones are ignored.
 	ClientIP string
 
-	// KeepAlive is the idle time before TCP keep-alive probes, see [TuneTCP].
+	// KeepAlive is the longest idle time before TCP keep-alive probes, see [TuneTCP].
 	// Zero means 30 s; a negative value turns them off.
 	KeepAlive time.Duration
 
@@ -189,23 +189,6 @@ func (a *Acceptor) Stats() AcceptStats {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return AcceptStats{InFlight: inFlight, Accepted: a.accepted, Rejected: maps.Clone(a.rejected)}
-}
-
-// tuneTCP is TuneTCP without a default.
-func tuneTCP(conn net.Conn, keepAlive time.Duration) {
-	tcp, ok := conn.(*net.TCPConn)
-	if !ok {
-		return
-	}
-	_ = tcp.SetNoDelay(true)
-	_ = tcp.SetKeepAliveConfig(net.KeepAliveConfig{
-		Enable: keepAlive > 0, Idle: keepAlive, Interval: keepAlive / 3, Count: 3,
-	})
-	if keepAlive > 0 {
-		if raw, err := tcp.SyscallConn(); err == nil {
-			setUserTimeout(raw, userTimeout(keepAlive))
-		}
-	}
 }
 
 // ipOf returns an address without its port, unmapped and without a zone; not

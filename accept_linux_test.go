@@ -1,6 +1,7 @@
 package pool
 
 import (
+	"cmp"
 	"net"
 	"testing"
 	"time"
@@ -20,24 +21,26 @@ func TestKeepAlive(t *testing.T) {
 		require.NoError(t, err)
 		return value
 	}
-	for _, tt := range []struct {
-		set             time.Duration
-		idle, intervals int // seconds; 0 is off
-	}{
-		{0, 30, 10}, {12 * time.Second, 12, 4}, {-1, 0, 0},
-	} {
-		d := openDoor(t, AcceptConfig{TLS: TLSPlain, KeepAlive: tt.set})
+	for _, set := range []time.Duration{0, 12 * time.Second, -1} {
+		d := openDoor(t, AcceptConfig{TLS: TLSPlain, KeepAlive: set})
 		conn, err := d.secure(t, Security{TLS: TLSPlain})
 		require.NoError(t, err)
 		server := (<-d.arrivals).conn
 		require.Equal(t, 1, option(server, unix.IPPROTO_TCP, unix.TCP_NODELAY))
-		if tt.idle == 0 {
+		if set < 0 {
 			require.Zero(t, option(server, unix.SOL_SOCKET, unix.SO_KEEPALIVE))
 		} else {
+			seconds := int(cmp.Or(set, 30*time.Second).Seconds())
+			idle := option(server, unix.IPPROTO_TCP, unix.TCP_KEEPIDLE)
+			interval := option(server, unix.IPPROTO_TCP, unix.TCP_KEEPINTVL)
+			count := option(server, unix.IPPROTO_TCP, unix.TCP_KEEPCNT)
 			require.Equal(t, 1, option(server, unix.SOL_SOCKET, unix.SO_KEEPALIVE))
-			require.Equal(t, tt.idle, option(server, unix.IPPROTO_TCP, unix.TCP_KEEPIDLE))
-			require.Equal(t, tt.intervals, option(server, unix.IPPROTO_TCP, unix.TCP_KEEPINTVL))
-			require.Equal(t, 3, option(server, unix.IPPROTO_TCP, unix.TCP_KEEPCNT))
+			require.GreaterOrEqual(t, idle, seconds/2)
+			require.LessOrEqual(t, idle, seconds)
+			require.Equal(t, (seconds+8)/9, interval)
+			gone := idle + count*interval
+			require.GreaterOrEqual(t, gone, 2*seconds)
+			require.Less(t, gone, 2*seconds+interval)
 		}
 		conn.Close()
 		server.Close()

@@ -27,7 +27,7 @@ type ClientConfig struct {
 	// MinInterval above 1 s raises the default of MaxInterval.
 	MinInterval, MaxInterval time.Duration
 
-	// KeepAlive is the idle time before TCP keep-alive probes, default 30 s;
+	// KeepAlive is the longest idle time before TCP keep-alive probes, default 30 s;
 	// negative: none. See [TuneTCP] for what else depends on it.
 	KeepAlive time.Duration
 

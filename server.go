@@ -29,7 +29,7 @@ type ServerConfig struct {
 	// ClientIP is the one address that may connect. Empty: any.
 	ClientIP string
 
-	// KeepAlive is the idle time before TCP keep-alive probes, default 30 s;
+	// KeepAlive is the longest idle time before TCP keep-alive probes, default 30 s;
 	// negative: none. See [TuneTCP] for what else depends on it.
 	KeepAlive time.Duration
 

@@ -1,7 +1,6 @@
 package pool
 
 import (
-	"net"
 	"sync"
 	"syscall"
 	"time"
@@ -16,23 +15,11 @@ import (
 // shut for as long as it likes. Only Linux has it; elsewhere all this does
 // nothing.
 
-// userTimeout is when keep-alive probes, three of them a third of keepAlive
-// apart, would have given up too.
+// userTimeout is when keep-alive probes give up too. On a connection with a user
+// timeout the kernel does not count them: it ends one that has been silent for so
+// long while a probe is unanswered. Probes begin after keepAlive at the latest,
+// so that a single lost one ends nothing.
 func userTimeout(keepAlive time.Duration) time.Duration { return 2 * keepAlive }
-
-// TuneTCP sets what a connection that is often idle needs of TCP: no delay for
-// small writes, three keep-alive probes after keepAlive without a word, a third
-// of it apart, and on Linux TCP_USER_TIMEOUT of twice keepAlive. Zero means
-// 30 s; a negative value turns probes and timeout off. Pools and [Acceptor] do
-// it to theirs; it is for connections that are secured without a pool.
-// Connections that are not TCP are left alone; a socket that refuses an option
-// works without it.
-func TuneTCP(conn net.Conn, keepAlive time.Duration) {
-	if keepAlive == 0 {
-		keepAlive = defaultKeepAlive
-	}
-	tuneTCP(conn, keepAlive)
-}
 
 // MarkRunning tells that the peer is there, and that from now on the stream may
 // pause for as long as its reader likes: on Linux it lifts TCP_USER_TIMEOUT.

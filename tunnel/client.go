@@ -61,7 +61,7 @@ type ClientConfig struct {
 	// none, so that such users wait for a dial.
 	Carriers int
 
-	// KeepAlive is the idle time before TCP keep-alive probes, default 30 s.
+	// KeepAlive is the longest idle time before TCP keep-alive probes, default 30 s.
 	KeepAlive time.Duration
 
 	// Heartbeat is the time between signs of life on the control connection,

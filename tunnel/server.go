@@ -81,7 +81,7 @@ type ServerConfig struct {
 	// 30 s; negative: not at all.
 	Drain time.Duration
 
-	// KeepAlive is the idle time before TCP keep-alive probes, default 30 s.
+	// KeepAlive is the longest idle time before TCP keep-alive probes, default 30 s.
 	KeepAlive time.Duration
 
 	// HandshakeTimeout is the deadline for TLS, proof and ID, default 10 s.

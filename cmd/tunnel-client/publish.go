@@ -61,7 +61,7 @@ target here, HOST by default localhost. IPv6 addresses stand in brackets.`,
 	fl.DurationVar(&f.poolMaxInterval, "pool-max-interval", tunnel.DefaultPoolMaxInterval, "longest time between maintenance passes of the pool")
 	fl.IntVar(&f.carriers, "carriers", tunnel.DefaultCarriers, "connections that carry many users at once, for those who find none of the pool idle; 0: they wait for one")
 	fl.IntVar(&f.maxStreams, "max-streams", 0, "most users served at the same time (default: what the limit of open files allows)")
-	fl.DurationVar(&f.keepAlive, "keepalive", tunnel.DefaultKeepAlive, "idle time before TCP keep-alive probes")
+	fl.DurationVar(&f.keepAlive, "keepalive", tunnel.DefaultKeepAlive, "longest idle time before TCP keep-alive probes")
 	fl.DurationVar(&f.heartbeat, "heartbeat", tunnel.DefaultHeartbeat, "time between signs of life; a server silent for three is gone")
 	fl.DurationVar(&f.drain, "drain", tunnel.DefaultDrain, "how long streams may finish when the client is stopped")
 	fl.StringVar(&f.logLevel, "log-level", "info", cli.Levels)
