@@ -239,3 +239,35 @@ func TestDialFailuresAreToldOnce(t *testing.T) {
 		require.Empty(t, log.takeLine())
 	})
 }
+
+// TestSurplus: what a client dialed for a taker and does not need any more is
+// given up by the server, which knows that nobody has it.
+func TestSurplus(t *testing.T) {
+	allModes(t, func(t *testing.T, mode TLSMode) {
+		gate := make(chan string, 1) // where to dial next
+		p := openPair(t, mode, ServerConfig{MaxIdle: 1}, ClientConfig{
+			Limits: Limits{MinCap: 1, MaxCap: 1},
+			Dial: func(ctx context.Context) (net.Conn, error) {
+				select {
+				case addr := <-gate:
+					return new(net.Dialer).DialContext(ctx, "tcp", addr)
+				case <-ctx.Done():
+					return nil, ctx.Err()
+				}
+			}})
+		gate <- p.listener.Addr().String()
+		p.full(t, 1)
+		server, client := p.take(t)
+		p.client.Demand(1)
+		require.Eventually(t, func() bool { return p.client.Stats().Dialing > 0 }, 10*time.Second, time.Millisecond)
+		p.client.Put(client.ID(), client)
+		p.server.Put(server.ID(), server)
+		p.full(t, 1)
+		gate <- p.listener.Addr().String()
+		require.Eventually(t, func() bool { return p.client.Stats().Created == 2 }, 10*time.Second, time.Millisecond)
+		p.full(t, 1)
+		require.EqualValues(t, 1, p.server.Stats().Closed[ClosedFull])
+		left, _ := p.take(t)
+		require.NotEqual(t, server.ID(), left.ID(), "the one that was idle for longest is closed")
+	})
+}

@@ -67,15 +67,18 @@ type sweepItem struct {
 	uses  uint64
 }
 
-// sweep looks at every idle connection and closes the dead.
+// sweep closes idle connections that are too many, looks at every other and
+// closes the dead.
 func (p *Pool) sweep(now time.Time) {
 	p.mu.Lock()
+	surplus := p.detachSurplusLocked()
 	items := p.sweeping[:0]
 	for e := p.idle.newest; e != nil; e = e.next {
 		items = append(items, sweepItem{e, e.uses})
 	}
 	p.sweeping = items
 	p.mu.Unlock()
+	closeAll(surplus)
 	for _, it := range items {
 		found := probe(it.entry.raw)
 		if found == livenessDead || found == livenessReadable {

@@ -178,6 +178,20 @@ func (p *Pool) detachIdleLocked(why CloseReason) []net.Conn {
 	return conns
 }
 
+// detachSurplusLocked strikes what is idle beyond a server's MaxIdle from the
+// books, those that have been idle for longest first.
+func (p *Pool) detachSurplusLocked() (conns []net.Conn) {
+	if p.server == nil || p.server.maxIdle == 0 {
+		return nil
+	}
+	for p.idle.len > p.server.maxIdle {
+		e := p.idle.oldest
+		conns = append(conns, e.conn)
+		p.removeLocked(e, ClosedFull)
+	}
+	return conns
+}
+
 // closers is how many connections are closed at once where many are.
 const closers = 32
 

@@ -48,6 +48,13 @@ type ServerConfig struct {
 	// there. Otherwise it is lifted at the hand-out.
 	AwaitRunning bool
 
+	// MaxIdle is for a server that knows that its client keeps fewer idle
+	// connections than MaxCap. Those beyond it are closed about once a second,
+	// the ones that have been idle for longest first; new ones are admitted all
+	// the same. A client cannot do this: what it closed might just have been
+	// handed out here. Default: MaxCap.
+	MaxIdle int
+
 	Limits
 	Logger Logger // default: silent
 }
@@ -62,6 +69,7 @@ type acceptSide struct {
 	listener         net.Listener
 	door             *Acceptor // nil without a listener
 	handshakeTimeout time.Duration
+	maxIdle          int // 0: no bound of its own
 }
 
 // NewServer makes a server pool. It hands out from the start; [Pool.Run]
@@ -69,6 +77,9 @@ type acceptSide struct {
 func NewServer(cfg ServerConfig) (*Pool, error) {
 	if cfg.MaxCap < 0 {
 		return nil, fmt.Errorf("pool: ServerConfig.MaxCap is %d; it must not be negative", cfg.MaxCap)
+	}
+	if cfg.MaxIdle < 0 {
+		return nil, fmt.Errorf("pool: ServerConfig.MaxIdle is %d; it must not be negative", cfg.MaxIdle)
 	}
 	if cfg.MaxCap == 0 {
 		cfg.MaxCap = defaultServerCap
@@ -81,7 +92,7 @@ func NewServer(cfg ServerConfig) (*Pool, error) {
 	p.pairTimeout = defaultPairTimeout
 	p.onWait = cfg.OnWait
 	p.awaitRunning = cfg.AwaitRunning
-	p.server = &acceptSide{listener: cfg.Listener, handshakeTimeout: cfg.HandshakeTimeout}
+	p.server = &acceptSide{listener: cfg.Listener, handshakeTimeout: cfg.HandshakeTimeout, maxIdle: cfg.MaxIdle}
 	if cfg.Listener != nil {
 		door, err := NewAcceptor(AcceptConfig{
 			TLS: cfg.TLS, TLSConfig: cfg.TLSConfig, Keys: cfg.Keys, ClientIP: cfg.ClientIP,

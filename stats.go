@@ -13,7 +13,7 @@ const (
 	ClosedDead       CloseReason = "dead"       // the peer is gone, or sent bytes on an idle connection of a server pool
 	ClosedUnpaired   CloseReason = "unpaired"   // client pool: the other end was handed out, nobody took this one within PairTimeout
 	ClosedUnfit      CloseReason = "unfit"      // put back with unread bytes, a call in progress, or a direction over
-	ClosedFull       CloseReason = "full"       // put back into a full pool
+	ClosedFull       CloseReason = "full"       // put back into a full pool, or beyond MaxIdle
 	ClosedCleaned    CloseReason = "cleaned"    // Clean or Flush
 	ClosedDistrusted CloseReason = "distrusted" // Distrust: no younger than one that was found dead
 	ClosedShutdown   CloseReason = "shutdown"   // Drain or Close

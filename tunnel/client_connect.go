@@ -141,7 +141,8 @@ func (c *Client) dialControl(ctx context.Context, eager bool) (net.Conn, error) 
 		return nil, err
 	}
 	pool.TuneTCP(conn, c.cfg.KeepAlive)
-	join := wire.Join{Identity: c.cfg.Identity, Instance: c.instance, LastStream: c.ledger.last(), Name: c.cfg.Name}
+	join := wire.Join{Identity: c.cfg.Identity, Instance: c.instance, LastStream: c.ledger.last(),
+		PoolMax: uint32(min(c.cfg.PoolMax, wire.MaxPool)), Name: c.cfg.Name}
 	sec := c.security(c.cfg.Key, wire.KindControl, wire.AppendJoin(nil, join))
 	return sec.Secure(ctx, conn)
 }

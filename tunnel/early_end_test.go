@@ -156,7 +156,7 @@ func TestEndsDuringHandOff(t *testing.T) {
 					func(cfg *ClientConfig) { cfg.PoolMin, cfg.PoolMax = 2, 2 })
 				for _, end := range earlyEnds() {
 					t.Run(end.name, func(t *testing.T) {
-						eventually(t, func() bool { return h.Stats().Pools[0].Idle >= 2 && g.Stats().Pool.Idle >= 2 },
+						eventually(t, func() bool { return h.Stats().Pools[0].Idle == 2 && g.Stats().Pool.Idle == 2 },
 							func() string { return fmt.Sprintf("%+v", h.Stats().Pools) })
 						play := func(c *net.TCPConn) { end.target(t, c) }
 						target.play.Store(&play)

@@ -176,6 +176,7 @@ func (s *Server) newSession(link *session.Link, conn net.Conn, keyID pool.KeyID,
 	c.pool, err = pool.NewServer(pool.ServerConfig{
 		HandshakeTimeout: s.cfg.HandshakeTimeout,
 		Limits:           pool.Limits{MaxCap: s.cfg.PoolMax},
+		MaxIdle:          int(who.PoolMax),
 		AwaitRunning:     true, // relay says so, at the ACK
 		OnWait:           c.need,
 		Logger:           s.log,

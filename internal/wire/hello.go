@@ -28,6 +28,7 @@ type Join struct {
 	Identity   [16]byte // of the client's installation; outlives the process
 	Instance   [16]byte // of this numbering of streams; new for every process
 	LastStream uint32   // the highest stream number seen in this instance; 0: none
+	PoolMax    uint32   // most idle connections that the client keeps, up to MaxPool; 0: as the Welcome says
 	Name       string   // for people, 1 to MaxName bytes; see CheckName
 }
 
@@ -46,13 +47,14 @@ func CheckName(name string) error {
 	return nil
 }
 
-// AppendJoin appends j to b, at most 101 bytes. A name that [CheckName] would
+// AppendJoin appends j to b, at most 105 bytes. A name that [CheckName] would
 // refuse is made to fit, except that an empty one stays empty and is refused
 // by the peer.
 func AppendJoin(b []byte, j Join) []byte {
 	b = append(b, j.Identity[:]...)
 	b = append(b, j.Instance[:]...)
 	b = binary.BigEndian.AppendUint32(b, j.LastStream)
+	b = binary.BigEndian.AppendUint32(b, j.PoolMax)
 	return appendText(b, j.Name, MaxName)
 }
 
@@ -63,6 +65,9 @@ func ParseJoin(data []byte) (Join, error) {
 	copy(j.Identity[:], d.take(len(j.Identity)))
 	copy(j.Instance[:], d.take(len(j.Instance)))
 	j.LastStream = d.uint32()
+	if j.PoolMax = d.uint32(); j.PoolMax > MaxPool {
+		d.fail("a pool of %d, allowed are %d", j.PoolMax, MaxPool)
+	}
 	j.Name = d.text("name")
 	if d.err == nil {
 		if err := CheckName(j.Name); err != nil {
