@@ -70,6 +70,36 @@ func (p *Pool) Get(ctx context.Context) (*Conn, error) {
 	return p.await(ctx, w, &p.waiters)
 }
 
+// Request is a [Pool.Get] in two steps, for whoever has to know when its place in
+// the order is taken: those who ask later are served later.
+type Request struct {
+	pool   *Pool
+	conn   *Conn
+	waiter *waiter
+	err    error
+}
+
+// Request takes the next idle connection, or a place among those who wait for
+// one. [Request.Wait] must be called, once.
+func (p *Pool) Request() Request {
+	c, w, err := p.popOrWait(true)
+	return Request{p, c, w, err}
+}
+
+// Wait returns the connection that was asked for, with the errors of [Pool.Get].
+func (r Request) Wait(ctx context.Context) (*Conn, error) {
+	switch {
+	case r.err != nil:
+		return nil, r.err
+	case r.conn == nil:
+		return r.pool.await(ctx, r.waiter, &r.pool.waiters)
+	case ctx.Err() != nil:
+		r.pool.Put(r.conn.ID(), r.conn)
+		return nil, contextError(ctx)
+	}
+	return r.conn, nil
+}
+
 // Take takes the connection with that ID. When it is not idle yet (its ID is
 // still on the way here, or its holder has not put it back) Take waits for it
 // until ctx ends, with the errors of [Pool.Get]. An ID that was seen and whose

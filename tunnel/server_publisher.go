@@ -51,6 +51,7 @@ type published struct {
 	session   *serverSession // that it is up in; nil: users are held
 	ref       uint16         // the session's number for it
 	name      string
+	line      line // its users who are held
 	withdrawn bool // the port is closed
 }
 

@@ -37,15 +37,18 @@ type visit struct {
 	patience time.Time // until when the user may wait to be taken
 	attempts int       // offers so far
 	dead     int       // pooled connections that were found dead
+
+	held bool          // in the service's line
+	turn chan struct{} // the users before it in the line are gone; nil until it was in one
 }
 
 // serveUser takes one user through: a warm connection, a stream, and the
 // connection back. It owns user.
 func (s *Server) serveUser(sv *published, user net.Conn) {
+	v := &visit{server: s, service: sv, user: user, patience: time.Now().Add(s.cfg.Wait)}
 	s.active.add()
 	defer s.active.done()
 	defer sv.entrance.left()
-	v := &visit{server: s, service: sv, user: user, patience: time.Now().Add(s.cfg.Wait)}
 	res := relay.Serve(s.streams, user, v.offer)
 	s.count.sent.Add(res.Sent)
 	s.count.received.Add(res.Received)
@@ -64,6 +67,7 @@ func (s *Server) serveUser(sv *published, user net.Conn) {
 // offer makes one attempt: a way to the client in its current session, and a
 // stream announced on it. While the client is away the user waits for it, and
 // a user does not fall with the session that its connection was to come from.
+// Those who waited are served in order of arrival.
 func (v *visit) offer(ctx context.Context) (*relay.Offering, error) {
 	leave, err := v.queue()
 	if err != nil {
@@ -77,7 +81,9 @@ func (v *visit) offer(ctx context.Context) (*relay.Offering, error) {
 		if err != nil {
 			return nil, v.waitedInVain(err)
 		}
-		w, err := c.way(ctx)
+		sought := c.seek()
+		v.leaveLine() // its place is in the pool now, if it needs one
+		w, err := c.find(ctx, sought)
 		if err == nil {
 			if o, err := w.offer(v, c, ref); err == nil {
 				return o, nil
@@ -104,34 +110,7 @@ func (v *visit) queue() (leave func(), err error) {
 	return func() { p.waiting.Add(-1) }, nil
 }
 
-// session is the one that the service is up in. While there is none, the user
-// is held.
-func (v *visit) session(ctx context.Context) (c *serverSession, ref uint16, err error) {
-	s, sv := v.server, v.service
-	for {
-		s.mu.Lock()
-		c, ref = sv.session, sv.ref
-		withdrawn, changed := sv.withdrawn, sv.owner.changed
-		s.mu.Unlock()
-		switch {
-		case withdrawn:
-			return nil, 0, errWithdrawn
-		case c != nil && !c.over():
-			return c, ref, nil
-		}
-		select {
-		case <-changed:
-		case <-ctx.Done():
-			return nil, 0, errAway
-		}
-	}
-}
-
-var (
-	errEnding    = errors.New("the client's session ended")
-	errAway      = errors.New("the client is away")
-	errWithdrawn = errors.New("the service is gone")
-)
+var errEnding = errors.New("the client's session ended")
 
 // waitedInVain counts and logs users whose patience ended.
 func (v *visit) waitedInVain(err error) error {

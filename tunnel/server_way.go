@@ -16,28 +16,54 @@ type way interface {
 	offer(v *visit, c *serverSession, ref uint16) (*relay.Offering, error)
 }
 
-// way finds one in this session: an idle pooled connection, else a carrier, else
-// whichever comes first, those who wait for a connection in order.
-func (c *serverSession) way(ctx context.Context) (way, error) {
+// sought is a way, or else a place among those who wait for one.
+type sought struct {
+	way    way
+	place  pool.Request    // for a pooled connection
+	change context.Context // ends when a carrier has become usable
+}
+
+// seek finds a way in this session: an idle pooled connection, else a carrier,
+// else a place among those who wait, in order.
+func (c *serverSession) seek() sought {
 	if w := c.wayNow(); w != nil {
-		return w, nil
+		return sought{way: w}
+	}
+	change := c.carriers.change()
+	if w := c.wayNow(); w != nil { // it changed before
+		return sought{way: w}
+	}
+	return sought{place: c.pool.Request(), change: change}
+}
+
+// find waits for what was sought: a pooled connection, or a carrier that has
+// become usable.
+func (c *serverSession) find(ctx context.Context, s sought) (way, error) {
+	if s.way != nil {
+		return s.way, nil
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(c.waits, cancel)()
-	for {
-		changed := c.carriers.change()
-		if w := c.wayNow(); w != nil { // it changed before
-			return w, nil
-		}
-		conn, err := c.waitForPooled(ctx, changed)
+	for s.way == nil {
+		conn, err := s.wait(ctx)
 		switch {
 		case err == nil:
 			return pooledWay{conn}, nil
-		case changed.Err() == nil || ctx.Err() != nil:
+		case s.change.Err() == nil || ctx.Err() != nil:
 			return nil, err
 		}
+		s = c.seek()
 	}
+	return s.way, nil
+}
+
+// wait is for the pooled connection, until there is a change.
+func (s *sought) wait(ctx context.Context) (*pool.Conn, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(s.change, cancel)()
+	return s.place.Wait(ctx)
 }
 
 // wayNow finds one without waiting, or nil.
@@ -49,14 +75,6 @@ func (c *serverSession) wayNow() way {
 		return carriedWay{n}
 	}
 	return nil
-}
-
-// waitForPooled waits in order for a pooled connection, until changed ends.
-func (c *serverSession) waitForPooled(ctx, changed context.Context) (*pool.Conn, error) {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	defer context.AfterFunc(changed, cancel)()
-	return c.pool.Get(ctx)
 }
 
 // pooledWay is a connection of its own.

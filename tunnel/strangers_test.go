@@ -49,6 +49,12 @@ func (h *host) join(t testing.TB, key pool.Key, name string) (net.Conn, wire.Wel
 	j := wire.Join{Name: name}
 	rand.Read(j.Identity[:])
 	rand.Read(j.Instance[:])
+	return h.joinAs(t, key, j)
+}
+
+// joinAs makes a session of a certain client by hand.
+func (h *host) joinAs(t testing.TB, key pool.Key, j wire.Join) (net.Conn, wire.Welcome) {
+	t.Helper()
 	conn, err := h.knock(t, key, wire.KindControl, wire.AppendJoin(nil, j))
 	require.NoError(t, err)
 	m, err := wire.ReadMessage(conn, nil)
