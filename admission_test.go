@@ -157,6 +157,30 @@ func TestNoLimit(t *testing.T) {
 	require.Equal(t, defaultFailureBurst, a.failures.burst)
 }
 
+// TestFailuresOfAServerPool: a pool's door has the limit that its configuration
+// says.
+func TestFailuresOfAServerPool(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const burst = 3
+		l := newPipeListener()
+		key := NewKey()
+		cfg := ServerConfig{Listener: l, TLS: TLSPlain, Keys: KnownKeys(key), FailureRate: 1, FailureBurst: burst}
+		run(t, keep(t)(NewServer(cfg)))
+		good, wrong := knocker{t, l, Security{TLS: TLSPlain, Key: key}}, knocker{t, l, Security{TLS: TLSPlain, Key: NewKey()}}
+		for range burst {
+			require.ErrorIs(t, wrong.from("192.0.2.1:1"), ErrRefused)
+		}
+		require.ErrorIs(t, good.from("192.0.2.1:1"), ErrBusy)
+		require.NoError(t, good.from("192.0.2.2:1"))
+		time.Sleep(time.Second) // of the bubble's clock: one more
+		require.NoError(t, good.from("192.0.2.1:1"))
+
+		cfg.FailureBurst = -1
+		_, err := NewServer(cfg)
+		require.ErrorContains(t, err, "FailureBurst")
+	})
+}
+
 // TestConfigForClient: a config that the program chooses by the client's hello
 // is chosen as ever, but not for whom nobody is to be bothered with.
 func TestConfigForClient(t *testing.T) {

@@ -13,7 +13,7 @@ import (
 type ServerConfig struct {
 	// Listener brings the connections; once NewServer succeeded it is the
 	// pool's to close. Nil: they come only through Admit, and all fields below
-	// down to KeepAlive are unused.
+	// down to FailureBurst are unused.
 	Listener net.Listener
 
 	// TLS is the mode, default TLSSelfSigned. TLSConfig is cloned and its
@@ -32,6 +32,13 @@ type ServerConfig struct {
 	// KeepAlive is the longest idle time before TCP keep-alive probes, default 30 s;
 	// negative: none. See [TuneTCP] for what else depends on it.
 	KeepAlive time.Duration
+
+	// FailureRate and FailureBurst bound the failed attempts of one source, a
+	// second and at once, as in [AcceptConfig]. Zero means 200 a second, 1,000
+	// without TLS, and 512 at once; a negative FailureRate no limit. One that is
+	// no number, and a negative FailureBurst, are errors.
+	FailureRate  float64
+	FailureBurst int
 
 	// HandshakeTimeout is the one deadline for TLS, proof and ID, default 10 s,
 	// as for a negative value.
@@ -96,7 +103,8 @@ func NewServer(cfg ServerConfig) (*Pool, error) {
 	if cfg.Listener != nil {
 		door, err := NewAcceptor(AcceptConfig{
 			TLS: cfg.TLS, TLSConfig: cfg.TLSConfig, Keys: cfg.Keys, ClientIP: cfg.ClientIP,
-			KeepAlive: cfg.KeepAlive, HandshakeTimeout: cfg.HandshakeTimeout, Logger: cfg.Logger,
+			KeepAlive: cfg.KeepAlive, HandshakeTimeout: cfg.HandshakeTimeout,
+			FailureRate: cfg.FailureRate, FailureBurst: cfg.FailureBurst, Logger: cfg.Logger,
 		})
 		if err != nil {
 			p.cancel()
