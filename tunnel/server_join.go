@@ -214,6 +214,7 @@ func (s *Server) enter(c *serverSession) (replaced *serverSession, code wire.Den
 	})
 	s.sessions[c.id] = c
 	p.returnedLocked(c)
+	p.favorLocked(c)
 	s.tasks.Add(1)
 	return replaced, wire.OK, ""
 }

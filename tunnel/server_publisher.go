@@ -33,6 +33,7 @@ type publisher struct {
 	numbers  *numbering     // of the latest instance
 	linger   *time.Timer    // closes what is not up again in time; nil before the first loss
 	changed  chan struct{}  // closed and replaced when a session or a service changes
+	unfavor  func()         // ends what favorLocked began; nil before the first session
 
 	waiting atomic.Int64 // users that wait for a connection, or for the client
 }
@@ -115,6 +116,17 @@ func (p *publisher) returnedLocked(c *serverSession) {
 	p.announceLocked()
 }
 
+// favorLocked gives the client's address a share of the front door that
+// strangers cannot take, for its further connections and, as long as a port of
+// it is open, for its return.
+func (p *publisher) favorLocked(c *serverSession) {
+	former := p.unfavor
+	p.unfavor = c.server.door.Favor(c.remote)
+	if former != nil {
+		former()
+	}
+}
+
 // leave forgets a session whose control connection is gone. Its services hold
 // their users from here on.
 func (s *Server) leave(c *serverSession) {
@@ -169,6 +181,9 @@ func (s *Server) lingered(p *publisher) {
 func (s *Server) trimLocked(p *publisher) {
 	if !p.absentLocked() {
 		return
+	}
+	if p.unfavor != nil {
+		p.unfavor()
 	}
 	if p.numbers == nil || p.numbers.latest() == 0 {
 		delete(s.publishers, p.member)

@@ -62,7 +62,6 @@ func (c *serverSession) name() string { return quoted(c.who.Name) }
 func (c *serverSession) run() {
 	s := c.server
 	defer s.tasks.Done()
-	defer s.door.Favor(c.remote)() // strangers cannot keep its further connections out
 	var background sync.WaitGroup
 	background.Go(func() { c.pool.Run(context.Background()) }) // ends with the pool's Close
 	background.Go(c.registerAll)                               // ends with the link

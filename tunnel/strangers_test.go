@@ -380,13 +380,13 @@ func TestSilentConnections(t *testing.T) {
 
 // TestFavoredSource: the address of a live session has a share of the front
 // door that others at the same address cannot exhaust as easily, for as long as
-// the session lasts.
+// the session lasts or the client may come back to a port.
 func TestFavoredSource(t *testing.T) {
 	const usual, crowd = 256, 400
 	if most := handshakeLimit(descriptorLimit()); most < crowd {
 		t.Skipf("the limit of open files allows %d handshakes, and the test needs %d", most, crowd)
 	}
-	h := startServer(t, pool.TLSPlain)
+	var h *host
 	// fill comes with the crowd and returns how many of it find a place.
 	fill := func() (placed int) {
 		t.Helper()
@@ -408,11 +408,27 @@ func TestFavoredSource(t *testing.T) {
 		eventually(t, func() bool { return h.Stats().Door.InFlight == 0 }, func() string { return "handshakes in flight" })
 		return placed
 	}
+	h = startServer(t, pool.TLSPlain)
 	require.Equal(t, usual, fill())
-	g := startClient(t, h, startTarget(t, echo))
+	var line cable
+	g := startClient(t, h, startTarget(t, echo), func(cfg *ClientConfig) { cfg.Dial = line.dial })
 	require.Equal(t, crowd, fill())
 	works(t, g)
+	line.cut()
+	h.away(t)
+	require.Equal(t, crowd, fill(), "it has a port to come back to")
+	line.mend()
+	eventually(t, func() bool { return h.Stats().Sessions == 1 }, h.log.tail)
+	g.up(t)
+	require.Equal(t, crowd, fill())
 	g.stop()
 	<-g.done
 	eventually(t, func() bool { return fill() == usual }, h.log.tail)
+
+	h = startServer(t, pool.TLSPlain, func(cfg *ServerConfig) { cfg.Linger = 10 * time.Millisecond })
+	startClient(t, h, startTarget(t, echo), func(cfg *ClientConfig) { cfg.Dial = line.dial })
+	require.Equal(t, crowd, fill())
+	line.cut()
+	eventually(t, func() bool { return len(h.Stats().Services) == 0 }, h.log.tail)
+	eventually(t, func() bool { return fill() == usual }, h.log.tail) // it did not come back
 }
