@@ -51,6 +51,11 @@ type ClientConfig struct {
 	// they are spread: at most 100 a second beyond the first MinCap.
 	Overflow bool
 
+	// MaxOpen bounds the pool's connections in all: idle, in holders' hands and
+	// being dialed. At the bound takers wait for one that is put back. Default:
+	// no bound.
+	MaxOpen int
+
 	Limits
 	Logger Logger // default: silent
 }
@@ -108,8 +113,8 @@ func (cfg *ClientConfig) fill() error {
 // planner is the part of the configuration that the planner has.
 func (cfg *ClientConfig) planner() PlannerConfig {
 	return PlannerConfig{
-		Limits: cfg.Limits, MinInterval: cfg.MinInterval, MaxInterval: cfg.MaxInterval, MaxDials: cfg.MaxDials,
-		Overflow: cfg.Overflow,
+		Limits: cfg.Limits, MinInterval: cfg.MinInterval, MaxInterval: cfg.MaxInterval,
+		MaxDials: cfg.MaxDials, MaxOpen: cfg.MaxOpen, Overflow: cfg.Overflow,
 	}
 }
 

@@ -62,7 +62,7 @@ type Planner struct {
 type PlannerConfig struct {
 	Limits
 	MinInterval, MaxInterval time.Duration
-	MaxDials                 int
+	MaxDials, MaxOpen        int
 	Overflow                 bool
 
 	// Jitter returns a random duration of at least 0 and less than n, which is
@@ -123,8 +123,8 @@ func newPlanner(cfg PlannerConfig) *Planner {
 // fill puts the defaults in and refuses what cannot work. Its errors begin with
 // the field.
 func (cfg *PlannerConfig) fill() error {
-	if cfg.MinCap < 0 || cfg.MaxCap < 0 || cfg.MaxDials < 0 {
-		return fmt.Errorf("MinCap, MaxCap and MaxDials must not be negative (%d, %d, %d)", cfg.MinCap, cfg.MaxCap, cfg.MaxDials)
+	if cfg.MinCap < 0 || cfg.MaxCap < 0 || cfg.MaxDials < 0 || cfg.MaxOpen < 0 {
+		return fmt.Errorf("MinCap, MaxCap, MaxDials and MaxOpen must not be negative (%d, %d, %d, %d)", cfg.MinCap, cfg.MaxCap, cfg.MaxDials, cfg.MaxOpen)
 	}
 	if cfg.MinInterval < 0 || cfg.MaxInterval < 0 {
 		return errors.New("MinInterval and MaxInterval must not be negative")
@@ -303,6 +303,9 @@ func (p *Planner) dials(now time.Time, s Stock) (begin int, pause time.Duration)
 	// Takers wait at the other end, so what looks idle here is not there: for
 	// them the dials begin now, whatever may be back in a moment.
 	want = max(want, min(p.demand, p.cfg.MaxCap-s.Idle-s.Reserved)-p.dialing)
+	if p.cfg.MaxOpen > 0 {
+		want = min(want, p.cfg.MaxOpen-s.Idle-s.Out-p.dialing)
+	}
 	if want <= 0 {
 		return 0, 0
 	}

@@ -296,3 +296,21 @@ func TestDocumentedConstants(t *testing.T) {
 		require.Contains(t, string(text), "| "+row+" |")
 	}
 }
+
+// TestPlanMaxOpen: what is out and under way counts, whoever waits.
+func TestPlanMaxOpen(t *testing.T) {
+	p := plan(t, PlannerConfig{Limits: Limits{MinCap: 8, MaxCap: 8}, MaxOpen: 10})
+	require.Equal(t, 8, p.dials())
+	p.end(8, DialBrought)
+	p.stock = Stock{Idle: 0, Out: 8, Waiting: 5}
+	p.Demand(p.now, 100)
+	require.Equal(t, 2, p.pass(time.Minute))
+	p.end(2, DialBrought)
+	p.stock = Stock{Out: 9, Waiting: 5} // one has ended
+	p.Demand(p.now, 100)
+	require.Equal(t, 1, p.pass(time.Second))
+	require.Zero(t, p.pass(time.Minute))
+
+	_, err := NewPlanner(PlannerConfig{MaxOpen: -1})
+	require.ErrorContains(t, err, "MaxOpen")
+}

@@ -53,7 +53,8 @@ type ClientConfig struct {
 
 	// MaxStreams bounds the users served at the same time; those beyond are
 	// reset. Default: what the limit of open files allows, with a quarter kept
-	// back.
+	// back. Of pooled connections, idle and in use, there are no more than that
+	// default either, or MaxStreams if it is higher: users beyond wait.
 	MaxStreams int
 
 	// Carriers is how many connections stand ready that carry many users at once,
@@ -110,9 +111,10 @@ type Client struct {
 
 	ledger ledger // what became of stream numbers, over all sessions
 
-	roused chan struct{}                                                       // buffered: the way to the server may be open again
-	watch  func(ctx context.Context, local net.Addr, jump time.Duration) error // wakeup's, but in tests
-	await  func(ctx context.Context, jump time.Duration) error
+	roused  chan struct{}                                                       // buffered: the way to the server may be open again
+	crowded seldom                                                              // paces what is logged of users for whom there is no connection
+	watch   func(ctx context.Context, local net.Addr, jump time.Duration) error // wakeup's, but in tests
+	await   func(ctx context.Context, jump time.Duration) error
 
 	mu      sync.Mutex // guards what follows
 	running bool

@@ -142,7 +142,7 @@ func (c *Client) dialControl(ctx context.Context, eager bool) (net.Conn, error) 
 	}
 	pool.TuneTCP(conn, c.cfg.KeepAlive)
 	join := wire.Join{Identity: c.cfg.Identity, Instance: c.instance, LastStream: c.ledger.last(),
-		PoolMax: uint32(min(c.cfg.PoolMax, wire.MaxPool)), Name: c.cfg.Name}
+		PoolMax: uint32(min(c.poolMax(), wire.MaxPool)), Name: c.cfg.Name}
 	sec := c.security(c.cfg.Key, wire.KindControl, wire.AppendJoin(nil, join))
 	return sec.Secure(ctx, conn)
 }
@@ -183,16 +183,24 @@ type bufferedConn struct {
 
 func (b *bufferedConn) Read(p []byte) (int, error) { return b.r.Read(p) }
 
+// maxOpen bounds the pooled connections, so that they leave the descriptors
+// that targets need, and the quarter that is kept.
+func (c *Client) maxOpen() int { return max(streamLimit(descriptorLimit()), c.cfg.MaxStreams) }
+
+// poolMax is how many connections are idle at most.
+func (c *Client) poolMax() int { return min(c.cfg.PoolMax, c.maxOpen()) }
+
 // newPool makes the pool of a session: its connections prove the key together
 // with the session's secret.
 func (c *Client) newPool(w wire.Welcome) (*pool.Pool, error) {
-	maxCap := min(c.cfg.PoolMax, int(w.PoolMax))
+	maxCap := min(c.poolMax(), int(w.PoolMax))
 	return pool.NewClient(pool.ClientConfig{
 		Dial: func(ctx context.Context) (net.Conn, error) {
 			return c.cfg.Dial(ctx, "tcp", c.cfg.Server)
 		},
 		Security:    c.security(c.cfg.Key.Session(w.Secret[:]), wire.KindPool, w.Session[:]),
 		Limits:      pool.Limits{MinCap: min(c.cfg.PoolMin, maxCap), MaxCap: maxCap},
+		MaxOpen:     c.maxOpen(),
 		MinInterval: c.cfg.PoolMinInterval, MaxInterval: c.cfg.PoolMaxInterval,
 		KeepAlive: c.cfg.KeepAlive, HandshakeTimeout: handshakeTimeout,
 		Overflow:     c.cfg.Carriers > 0,

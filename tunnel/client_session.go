@@ -151,7 +151,7 @@ func (cs *clientSession) handle(m wire.Message) error {
 	case wire.Cancel:
 		cs.answer(m.Stream)
 	case wire.Need:
-		cs.pool.Demand(int(m.Count))
+		cs.need(int(m.Count))
 	case wire.GoAway:
 		if cs.told {
 			return errGoAwayTwice
@@ -168,6 +168,17 @@ func (cs *clientSession) handle(m wire.Message) error {
 		return fmt.Errorf("%v is not a server's to send", m.Type())
 	}
 	return nil
+}
+
+// need dials for users who wait at the server.
+func (cs *clientSession) need(count int) {
+	c := cs.client
+	cs.pool.Demand(count)
+	if served := c.active.count(); served >= c.maxOpen() {
+		if _, ok := c.crowded.pass(time.Now()); ok {
+			c.log.Warn("Users wait at the server: %d are being served, as many as there are connections; see the limit of open files (ulimit -n, LimitNOFILE=)", served)
+		}
+	}
 }
 
 // registered books the server's answer for one service.

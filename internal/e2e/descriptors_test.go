@@ -43,7 +43,7 @@ func TestDescriptorTableFull(t *testing.T) {
 			address := server.line(listening)[1]
 			client := clientHost.start("tunnel-client", append(tt.onClient, "--server", address, "-R", "0:"+parrot(t), "--pool-min", "8", "--heartbeat", "500ms")...)
 			public := client.line(`is up: (\S+) leads to`)[1]
-			limited := server
+			limited, bounded := server, len(tt.onServer)+len(tt.onClient) == 0
 			if tt.onServer == nil {
 				limited = client
 			}
@@ -66,8 +66,16 @@ func TestDescriptorTableFull(t *testing.T) {
 			cpu, begun := cpuTime(t, limited), time.Now()
 			time.Sleep(3 * time.Second)
 			cpu, held := cpuTime(t, limited)-cpu, time.Since(begun)
+			inUse := descriptors(t, limited)
 			t.Logf("%d of %d users served; %d descriptors in use; %v of processor time in %v while full",
-				served, users, descriptors(t, limited), cpu, held.Round(time.Millisecond))
+				served, users, inUse, cpu, held.Round(time.Millisecond))
+			if bounded && limited == client {
+				crowd = append(crowd, newTalker(public))
+				client.line(`Users wait at the server: \d+ are being served`)
+			}
+			if bounded {
+				require.LessOrEqual(t, inUse, files*3/4+files/8, "users took what is kept")
+			}
 			require.Less(t, cpu, held/5, "it spins")
 			require.NoError(t, first.say("still here?"), "one who is in does not notice")
 			require.Equal(t, 1, server.count(" joined "), "the session was lost")
@@ -88,6 +96,9 @@ func TestDescriptorTableFull(t *testing.T) {
 			full := limited.count("too many open files")
 			t.Logf("%d lines tell of it", full)
 			require.LessOrEqual(t, full, 10, "the log is flooded")
+			if bounded {
+				require.Zero(t, full, "users took what is kept")
+			}
 			if limited.count("new users wait") > 0 {
 				limited.line(`new users are let in again`)
 			}
