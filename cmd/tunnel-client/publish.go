@@ -12,6 +12,7 @@ import (
 	pool "github.com/tunnelpool/pool"
 	"github.com/tunnelpool/pool/internal/cli"
 	"github.com/tunnelpool/pool/internal/config"
+	"github.com/tunnelpool/pool/internal/slack"
 	"github.com/tunnelpool/pool/tunnel"
 )
 
@@ -101,6 +102,7 @@ func publish(c *cobra.Command, f publishFlags) error {
 		log.Warn("Others on this machine can read the key: chmod 600 %s", key.Path)
 	}
 	log.Info("tunnel-client %s, server %s, TLS mode %s, key %v", cli.Version(), f.server, f.tlsMode, key.Key.ID())
+	defer slack.Release()()
 	return client.Run(c.Context())
 }
 

@@ -14,6 +14,7 @@ import (
 	"github.com/tunnelpool/pool/internal/access"
 	"github.com/tunnelpool/pool/internal/cli"
 	"github.com/tunnelpool/pool/internal/config"
+	"github.com/tunnelpool/pool/internal/slack"
 	"github.com/tunnelpool/pool/tunnel"
 )
 
@@ -97,6 +98,7 @@ func serve(c *cobra.Command, f serveFlags) error {
 		return cli.ConfigError(err, flagOf)
 	}
 	greet(c.OutOrStdout(), log, server, key, f)
+	defer slack.Release()()
 	return server.Run(c.Context())
 }
 
