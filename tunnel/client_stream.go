@@ -39,11 +39,8 @@ func (cs *clientSession) open(number uint32, ref uint16, end streamEnd) error {
 		return nil
 	}
 	c.active.add()
-	c.tasks.Go(func() { // ends with the stream
-		defer c.active.done()
-		defer c.ledger.over(number)
-		cs.attend(number, ref, end)
-	})
+	c.tasks.Add(1)
+	go cs.attend(number, ref, end) // ends when the stream runs
 	return nil
 }
 
@@ -97,10 +94,11 @@ func (cs *clientSession) attend(number uint32, ref uint16, end streamEnd) {
 	if err != nil {
 		c.count.unstarted.Add(1)
 		c.log.Debug("Stream %d: its connection is not here: %v", number, err)
+		c.attended(number)
 		return
 	}
 	target := &c.targets[ref]
-	res := relay.Attend(c.streams, conn, relay.Task{
+	relay.Attend(c.streams, conn, relay.Task{
 		Number:    number,
 		StartWait: pairWait,
 		Commit: func() bool {
@@ -114,13 +112,22 @@ func (cs *clientSession) attend(number uint32, ref uint16, end streamEnd) {
 			return c.dialTarget(ctx, target)
 		},
 		Reserve: func() bool { return end.reserve(conn) },
+	}, func(res relay.Result) {
+		c.count.sent.Add(res.Sent)
+		c.count.received.Add(res.Received)
+		end.giveBack(conn, res.Keep)
+		if res.Err != nil {
+			c.log.Debug("Stream %d broke: %v", number, res.Err)
+		}
+		c.attended(number)
 	})
-	c.count.sent.Add(res.Sent)
-	c.count.received.Add(res.Received)
-	end.giveBack(conn, res.Keep)
-	if res.Err != nil {
-		c.log.Debug("Stream %d broke: %v", number, res.Err)
-	}
+}
+
+// attended ends what open began.
+func (c *Client) attended(number uint32) {
+	c.ledger.over(number)
+	c.active.done()
+	c.tasks.Done()
 }
 
 // take waits for the announced connection. What is pending ends with it: the

@@ -43,13 +43,20 @@ type visit struct {
 }
 
 // serveUser takes one user through: a warm connection, a stream, and the
-// connection back. It owns user.
+// connection back. It owns user. It returns when the stream runs.
 func (s *Server) serveUser(sv *published, user net.Conn) {
 	v := &visit{server: s, service: sv, user: user, patience: time.Now().Add(s.cfg.Wait)}
+	s.tasks.Add(1)
 	s.active.add()
+	relay.Serve(s.streams, user, v.offer, v.over)
+}
+
+// over books what became of the user.
+func (v *visit) over(res relay.Result) {
+	s, sv, user := v.server, v.service, v.user
+	defer s.tasks.Done()
 	defer s.active.done()
 	defer sv.entrance.left()
-	res := relay.Serve(s.streams, user, v.offer)
 	s.count.sent.Add(res.Sent)
 	s.count.received.Add(res.Received)
 	if v.dead > 0 {

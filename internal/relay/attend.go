@@ -28,13 +28,15 @@ type Task struct {
 
 // Attend carries a stream on the client: it waits for START, commits with ACK,
 // dials the target and relays until both directions have ended, then writes
-// DONE. conn stays the caller's; the target's connection is closed. The end of
-// ctx cuts the stream with a reset.
-func Attend(ctx context.Context, conn net.Conn, t Task) Result {
+// DONE. It returns when the target is dialed, or nothing came of it. over is
+// called once, at the end; the target's connection is closed by then, conn stays
+// the caller's. The end of ctx cuts the stream with a reset.
+func Attend(ctx context.Context, conn net.Conn, t Task, over func(Result)) {
 	f := newFrameReader(conn, t.Number)
-	defer f.release()
 	if err := commit(ctx, conn, f, t); err != nil {
-		return Result{Err: err}
+		f.release()
+		over(Result{Err: err})
+		return
 	}
 	s := newStream(nil)
 	s.number, s.conn, s.kick = t.Number, conn, true
@@ -49,14 +51,24 @@ func Attend(ctx context.Context, conn net.Conn, t Task) Result {
 		s.end, s.in = target, newSource(target)
 		go s.copyOut() // ends when target or conn does; finish waits for it
 	}
-	defer s.cutWith(ctx)()
-	defer s.lookOut()()
+	s.guard(ctx)
+	go s.attend(f, t.Reserve, over) // ends with DONE or the connection; on a small stack, which a dial outgrows
+}
+
+// attend is the stream after the dial.
+func (s *stream) attend(f *frameReader, reserve func() bool, over func(Result)) {
 	err := s.readTarget(f)
+	over(s.conclude(f, reserve, err))
+}
+
+// conclude ends the stream. err is what its reader met.
+func (s *stream) conclude(f *frameReader, reserve func() bool, err error) Result {
+	defer f.release()
 	if err != nil {
 		return s.finish(false, err)
 	}
 	<-s.writerDone
-	keep := t.Reserve() && !f.leftover() && ctx.Err() == nil
+	keep := reserve() && !f.leftover() && s.ctx.Err() == nil
 	return s.finish(keep, s.writeDone(keep))
 }
 

@@ -73,7 +73,7 @@ func TestDialEndsWithTheProgram(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		attended := make(chan Result, 1)
 		go func() {
-			attended <- Attend(ctx, conn, Task{Number: 5, Commit: agree, StartWait: time.Minute,
+			attended <- attend(ctx, conn, Task{Number: 5, Commit: agree, StartWait: time.Minute,
 				Dial: func(ctx context.Context) (net.Conn, wire.ResetReason) {
 					<-ctx.Done()
 					return nil, wire.ResetShutdown
@@ -98,7 +98,7 @@ func TestDoneWaitsForTheReader(t *testing.T) {
 		defer cancel()
 		attended := make(chan Result, 1)
 		go func() {
-			attended <- Attend(ctx, conn, Task{Number: 5, Commit: agree, StartWait: time.Minute,
+			attended <- attend(ctx, conn, Task{Number: 5, Commit: agree, StartWait: time.Minute,
 				Dial:    func(context.Context) (net.Conn, wire.ResetReason) { return inner, 0 },
 				Reserve: func() bool { return true },
 			})

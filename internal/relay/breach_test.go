@@ -32,7 +32,7 @@ func attendAlone(t *testing.T, n uint32, startWait time.Duration) (target *net.T
 	target.SetDeadline(time.Now().Add(patience))
 	attended = make(chan Result, 1)
 	go func() {
-		attended <- Attend(t.Context(), conn, Task{
+		attended <- attend(t.Context(), conn, Task{
 			Commit: agree,
 			Number: n, StartWait: startWait,
 			Dial:    func(context.Context) (net.Conn, wire.ResetReason) { return inner, 0 },
@@ -236,7 +236,7 @@ func TestDeadlines(t *testing.T) {
 		conn, _ := tcpPair(t)
 		ctx, cancel := context.WithCancel(t.Context())
 		attended := make(chan Result, 1)
-		go func() { attended <- Attend(ctx, conn, Task{Number: 1, Commit: agree, StartWait: patience}) }()
+		go func() { attended <- attend(ctx, conn, Task{Number: 1, Commit: agree, StartWait: patience}) }()
 		cancel()
 		require.Error(t, await(t, attended).Err)
 	})

@@ -122,7 +122,7 @@ func FuzzAttend(f *testing.F) {
 	fuzzSeeds(f, wire.FrameStart)
 	f.Fuzz(func(t *testing.T, input []byte) {
 		target := newSink()
-		res := Attend(t.Context(), newScripted(input), Task{
+		res := attend(t.Context(), newScripted(input), Task{
 			Commit: agree,
 			Number: fuzzStream, StartWait: time.Minute,
 			Dial:    func(context.Context) (net.Conn, wire.ResetReason) { return target, 0 },

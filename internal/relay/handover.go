@@ -18,6 +18,7 @@ type handover struct {
 	frames  *frameReader
 	next    func(context.Context) (*Offering, error)
 	current *Offering // nil once it was ended
+	over    func(Result)
 	offer   handoff.Offer
 	replays int
 	cause   error // why the last read for ACK brought none

@@ -76,7 +76,7 @@ func handOwed(t *testing.T, ackWait, owedWait time.Duration) *handing {
 	}
 	var ctx context.Context
 	ctx, h.cancel = context.WithCancelCause(context.Background())
-	go func() { h.served <- Serve(ctx, inner, next) }() // ends with the cleanup
+	go func() { h.served <- serve(ctx, inner, next) }() // ends with the cleanup
 	t.Cleanup(func() {
 		h.cancel(errors.New("the test is over"))
 		require.Eventually(t, func() bool { return keptAll.Load() == 0 }, patience, time.Millisecond,

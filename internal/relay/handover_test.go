@@ -228,7 +228,7 @@ func abortBeforeACK(t *testing.T, early bool) {
 		served := make(chan Result, 1)
 		asked := make(chan struct{})
 		go func() {
-			served <- Serve(t.Context(), user, func(context.Context) (*Offering, error) {
+			served <- serve(t.Context(), user, func(context.Context) (*Offering, error) {
 				return &Offering{
 					Conn: conn, Number: firstNumber, AckWait: time.Second,
 					Ask: func(ctx context.Context) (handoff.Answer, bool) {
@@ -343,7 +343,7 @@ func TestCanceledBeforeSTART(t *testing.T) {
 	conn, peer := tcpPair(t)
 	_, err := peer.Write(frame(wire.FrameStart, firstNumber))
 	require.NoError(t, err)
-	res := Attend(t.Context(), conn, Task{
+	res := attend(t.Context(), conn, Task{
 		Number: firstNumber, StartWait: patience,
 		Commit: func() bool { return false },
 		Dial: func(context.Context) (net.Conn, wire.ResetReason) {

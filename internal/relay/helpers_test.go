@@ -115,7 +115,7 @@ func start(t testing.TB, client, server net.Conn, o rigOptions) *rig {
 	t.Cleanup(cc)
 	go func() { r.served <- serveOn(sctx, user, server, o.number, o.ackWait) }()
 	go func() {
-		r.attended <- Attend(cctx, client, Task{
+		r.attended <- attend(cctx, client, Task{
 			Commit: agree,
 			Number: o.number, StartWait: patience,
 			Dial: func(context.Context) (net.Conn, wire.ResetReason) {
@@ -227,7 +227,7 @@ func wantFrame(t testing.TB, c net.Conn, typ wire.FrameType, n uint32) []byte {
 // serveOn serves one user on one connection; nobody answers a cancel.
 func serveOn(ctx context.Context, user, conn net.Conn, number uint32, ackWait time.Duration) Result {
 	offered := false
-	return Serve(ctx, user, func(context.Context) (*Offering, error) {
+	return serve(ctx, user, func(context.Context) (*Offering, error) {
 		if offered {
 			return nil, ErrNoAck
 		}
@@ -241,3 +241,17 @@ func serveOn(ctx context.Context, user, conn net.Conn, number uint32, ackWait ti
 }
 
 func agree() bool { return true }
+
+// attend is Attend to the end of the stream.
+func attend(ctx context.Context, conn net.Conn, t Task) Result {
+	over := make(chan Result, 1)
+	Attend(ctx, conn, t, func(res Result) { over <- res })
+	return <-over
+}
+
+// serve is Serve to the end of the stream.
+func serve(ctx context.Context, user net.Conn, next func(context.Context) (*Offering, error)) Result {
+	over := make(chan Result, 1)
+	Serve(ctx, user, next, func(res Result) { over <- res })
+	return <-over
+}

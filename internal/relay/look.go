@@ -17,40 +17,42 @@ const lookEvery = 5 * time.Second
 
 var errCut = errors.New("the other side cut the connection")
 
-// lookOut looks at both connections now and then until stop is called. A stream
-// whose endpoint was reset is aborted, as if a read had told; one whose pooled
-// connection was reset is over.
-func (s *stream) lookOut() (stop func()) {
-	var look *time.Timer
-	s.mu.Lock()
-	look = time.AfterFunc(lookEvery, func() {
-		s.lookOnce()
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		if !s.over {
-			look.Reset(lookEvery)
-		}
-	})
-	s.mu.Unlock()
-	return func() {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		s.over = true
-		look.Stop()
-	}
-}
-
-func (s *stream) lookOnce() {
+// lookOut looks at both connections now and then until stopLookingLocked. A
+// stream whose endpoint was reset is aborted, as if a read had told; one whose
+// pooled connection was reset is over.
+func (s *stream) lookOut() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.look = time.AfterFunc(lookEvery, func() {
+		if s.lookOnce() {
+			s.look.Reset(lookEvery)
+		}
+	})
+}
+
+func (s *stream) stopLookingLocked() {
+	s.over = true
+	s.look.Stop()
+}
+
+// lookOnce reports whether there is to be another look. Who holds the lock for
+// long is writing a RESET, which is bounded.
+func (s *stream) lookOnce() (again bool) {
+	if !s.mu.TryLock() {
+		return true
+	}
+	defer s.mu.Unlock()
 	switch {
-	case s.over, !s.acked.Load(): // until ACK the hand-off sees to both
+	case s.over:
+		return false
+	case !s.acked.Load(): // until ACK the hand-off sees to both
 	case wasReset(s.conn):
 		s.brokeLocked(errCut)
 	case !s.aborted && wasReset(s.end):
 		s.abortLocked(wire.ResetAborted)
 		resetClose(s.end)
 	}
+	return true
 }
 
 // wasReset reports whether the peer reset conn, or the system gave it up, and

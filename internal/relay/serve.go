@@ -42,32 +42,40 @@ type Offering struct {
 
 // Serve carries a user's stream on the server, on a connection of the first
 // offering that the client takes, see package handoff. next makes an offering;
-// it may wait, and its error ends the user. Serve returns when the client's
-// DONE arrived or something broke, and always closes user. The end of ctx cuts
-// the stream with a reset.
-func Serve(ctx context.Context, user net.Conn, next func(context.Context) (*Offering, error)) Result {
+// it may wait, and its error ends the user. Serve returns when the client has
+// taken the user over, or nothing came of it. over is called once, when the
+// client's DONE has arrived or something broke; user is closed by then. The end
+// of ctx cuts the stream with a reset.
+func Serve(ctx context.Context, user net.Conn, next func(context.Context) (*Offering, error), over func(Result)) {
 	crashResets(user)
 	o, err := next(ctx)
 	if err != nil {
 		resetClose(user)
-		return Result{Err: err}
+		over(Result{Err: err})
+		return
 	}
 	s := newStream(user)
 	s.conn, s.number = o.Conn, o.Number
-	defer s.cutWith(ctx)()
-	defer s.lookOut()()
-	f := newFrameReader(s.conn, s.number)
-	defer f.release()
-	h := handover{stream: s, frames: f, next: next, current: o}
+	s.guard(ctx)
+	h := &handover{stream: s, frames: newFrameReader(s.conn, s.number), next: next, current: o, over: over}
 	s.begin()
 	s.conn.SetReadDeadline(time.Now().Add(o.AckWait)) // before the writer, whose abort may set its own
 	go s.copyOut()                                    // ends when user or conn does; finish waits for it
-	var keep bool
-	if err = h.run(ctx); err == nil {
-		keep, err = s.readUser(f)
+	if err := h.run(ctx); err != nil {
+		h.finish(false, err)
+		return
 	}
-	res := s.finish(keep, err)
+	go h.carry() // ends with DONE or the connection; on a small stack, which what was done here has outgrown
+}
+
+// carry is the stream after ACK.
+func (h *handover) carry() { h.finish(h.stream.readUser(h.frames)) }
+
+// finish ends the stream, and the connection's part in it.
+func (h *handover) finish(keep bool, err error) {
+	res := h.stream.finish(keep, err)
 	res.Replays = h.replays
+	h.frames.release()
 	if h.current != nil {
 		verdict := Close
 		if res.Keep {
@@ -75,7 +83,7 @@ func Serve(ctx context.Context, user net.Conn, next func(context.Context) (*Offe
 		}
 		h.current.End(verdict)
 	}
-	return res
+	h.over(res)
 }
 
 // readUser is the server's reader after ACK: frames to the user, until DONE.

@@ -50,6 +50,9 @@ type stream struct {
 	sent, received atomic.Int64
 	writerDone     chan struct{}
 
+	ctx  context.Context // its end cuts the stream
+	stop func() bool     // no longer
+
 	// mu orders the ends of both directions. A RESET is written with it held; a
 	// FIN is not, and endingOut makes a RESET wait for it.
 	mu        sync.Mutex
@@ -64,6 +67,7 @@ type stream struct {
 	kick      bool             // a reader that waits past gotEnd is woken by the writer's end
 	owesFin   bool             // our FIN goes out in one write with DONE
 	over      bool             // nobody looks out any more
+	look      *time.Timer      // the next look
 }
 
 func newStream(end net.Conn) *stream {
@@ -360,7 +364,8 @@ func (s *stream) finish(keep bool, err error) Result {
 	<-s.writerDone
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.over = true // the connection may be another stream's from now on
+	s.stopLookingLocked() // the connection may be another stream's from now on
+	s.stop()
 	if s.writeErr != nil {
 		keep = false
 	}
@@ -372,9 +377,12 @@ func (s *stream) finish(keep bool, err error) Result {
 	return Result{Keep: keep, Sent: s.sent.Load(), Received: s.received.Load(), Reset: s.reason, Err: s.writeErr}
 }
 
-// cutWith closes both ends when ctx ends, with a reset for the endpoint.
-func (s *stream) cutWith(ctx context.Context) (stop func() bool) {
-	return context.AfterFunc(ctx, func() { s.connBroke(context.Cause(ctx)) })
+// guard cuts the stream when ctx ends: it closes both ends, with a reset for the
+// endpoint. And it looks out for resets that no read would meet. finish ends both.
+func (s *stream) guard(ctx context.Context) {
+	s.ctx = ctx
+	s.stop = context.AfterFunc(ctx, func() { s.connBroke(context.Cause(ctx)) })
+	s.lookOut()
 }
 
 // closeWrite passes an end-of-file on, where the endpoint can.
