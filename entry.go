@@ -24,6 +24,7 @@ type entry struct {
 
 	provenAt      time.Time // when it last became idle: alive then, for certain
 	readableSince time.Time // client role: since when an idle one has unread bytes
+	unwatched     bool      // the sweeper is to look at it: it became idle, or had something to say
 
 	prev, next *entry // idle order
 }

@@ -168,7 +168,7 @@ func TestDeadlineIsNotDeath(t *testing.T) {
 			require.Equal(t, livenessQuiet, probe(end.conn.entry.raw))
 			end.pool.Put(end.conn.ID(), end.conn)
 			require.NoError(t, below.SetDeadline(aLongTimeAgo), "a breach of its promise")
-			end.pool.sweep(time.Now().Add(time.Hour))
+			(&sweeper{pool: end.pool}).sweep(time.Now().Add(time.Hour))
 			require.Empty(t, end.pool.Stats().Closed)
 			require.NoError(t, below.SetDeadline(time.Time{}))
 		}

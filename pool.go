@@ -46,7 +46,6 @@ type Pool struct {
 	gone      goneSet             // IDs seen and gone
 	count     counters
 	emptied   chan struct{} // closed when the last one out is back; made by Drain
-	sweeping  []sweepItem   // scratch of the one sweeper
 }
 
 type phase uint8
@@ -149,6 +148,7 @@ func (p *Pool) offerLocked(e *entry, now time.Time) admission {
 	e.state = stateIdle
 	e.holder = nil
 	e.readableSince = time.Time{}
+	e.unwatched = true
 	p.idle.pushNewest(e)
 	return kept
 }

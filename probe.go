@@ -3,7 +3,6 @@ package pool
 import (
 	"sync"
 	"syscall"
-	"time"
 )
 
 // liveness is what a look at the socket tells without eating a byte.
@@ -56,74 +55,4 @@ func (p *Pool) fit(e *entry) bool {
 		return !p.serverRole
 	}
 	return true
-}
-
-// sweepInterval is how often idle connections are looked at. A dead one that
-// nobody asks for is noticed within twice this.
-const sweepInterval = time.Second
-
-type sweepItem struct {
-	entry *entry
-	uses  uint64
-}
-
-// sweep closes idle connections that are too many, looks at every other and
-// closes the dead.
-func (p *Pool) sweep(now time.Time) {
-	p.mu.Lock()
-	surplus := p.detachSurplusLocked()
-	items := p.sweeping[:0]
-	for e := p.idle.newest; e != nil; e = e.next {
-		items = append(items, sweepItem{e, e.uses})
-	}
-	p.sweeping = items
-	p.mu.Unlock()
-	closeAll(surplus)
-	for _, it := range items {
-		found := probe(it.entry.raw)
-		if found == livenessDead || found == livenessReadable {
-			p.sweepOut(it, found, now)
-		}
-	}
-	clear(items) // hold no closed connection until the next sweep
-}
-
-// sweepOut closes one that looked dead, unless it was handed out meanwhile: a
-// verdict counts only for the idle spell it was made in.
-func (p *Pool) sweepOut(it sweepItem, found liveness, now time.Time) {
-	e := it.entry
-	p.mu.Lock()
-	if e.state != stateIdle || e.uses != it.uses {
-		p.mu.Unlock()
-		return
-	}
-	why := ClosedDead
-	if found == livenessReadable && !p.serverRole {
-		if e.readableSince.IsZero() {
-			e.readableSince = now
-		}
-		if now.Sub(e.readableSince) < p.pairTimeout {
-			p.mu.Unlock()
-			return
-		}
-		why = ClosedUnpaired
-	}
-	p.removeLocked(e, why)
-	p.client.wakeLocked()
-	p.mu.Unlock()
-	closeBelowTLS(e.conn)
-}
-
-// sweepUntil sweeps about once a second until done is closed.
-func (p *Pool) sweepUntil(done <-chan struct{}) {
-	t := time.NewTicker(sweepInterval)
-	defer t.Stop()
-	for {
-		select {
-		case <-done:
-			return
-		case now := <-t.C:
-			p.sweep(now)
-		}
-	}
 }

@@ -140,6 +140,7 @@ func user(t *testing.T, p *Pool, seed uint64, more func() bool, ids *sync.Map) {
 // churn adds and sweeps away, as peers and owners do.
 func churn(p *Pool, seed uint64, more func() bool, bring func()) {
 	r := rand.New(rand.NewPCG(seed, 2))
+	s := sweeper{pool: p}
 	for more() {
 		switch n := r.IntN(100); {
 		case n == 0:
@@ -147,7 +148,7 @@ func churn(p *Pool, seed uint64, more func() bool, bring func()) {
 		case n == 1:
 			p.Flush()
 		case n < 4 && seed == 0:
-			p.sweep(time.Now()) // there is one sweeper
+			s.sweep(time.Now()) // there is one sweeper
 		case n < 6:
 			p.Demand(r.IntN(10))
 		default:
