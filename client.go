@@ -3,6 +3,7 @@ package pool
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -74,6 +75,10 @@ func NewClient(cfg ClientConfig) (*Pool, error) {
 	if err := cfg.fill(); err != nil {
 		return nil, err
 	}
+	config, err := cfg.Security.prepare()
+	if err != nil {
+		return nil, fmt.Errorf("pool: ClientConfig.Security: %w", err)
+	}
 	planner, err := NewPlanner(cfg.planner())
 	if err != nil {
 		return nil, err
@@ -81,7 +86,7 @@ func NewClient(cfg ClientConfig) (*Pool, error) {
 	p := newPool(cfg.Logger, cfg.Limits)
 	p.pairTimeout = cfg.PairTimeout
 	p.awaitRunning = cfg.AwaitRunning
-	p.client = &dialSide{cfg: cfg, planner: planner, wake: make(chan struct{}, 1)}
+	p.client = &dialSide{cfg: cfg, tls: config, planner: planner, wake: make(chan struct{}, 1)}
 	return p, nil
 }
 
@@ -89,9 +94,6 @@ func NewClient(cfg ClientConfig) (*Pool, error) {
 func (cfg *ClientConfig) fill() error {
 	if cfg.Dial == nil {
 		return errors.New("pool: ClientConfig.Dial is nil")
-	}
-	if err := cfg.Security.check(); err != nil {
-		return fmt.Errorf("pool: ClientConfig.Security: %w", err)
 	}
 	plan := cfg.planner()
 	if err := plan.fill(); err != nil {
@@ -253,6 +255,7 @@ func (p *Pool) Overflowed() {
 // changes.
 type dialSide struct {
 	cfg     ClientConfig  // never changes
+	tls     *tls.Config   // of cfg.Security, made once; nil: plain
 	planner *Planner      // decides; maintain.go carries it out
 	wake    chan struct{} // buffered: a pass is wanted now
 

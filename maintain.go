@@ -75,7 +75,7 @@ func (p *Pool) dialOne(parent context.Context, begun time.Time) {
 // conn until it returns an entry.
 func (p *Pool) secureAndName(ctx context.Context, conn net.Conn) (*entry, error) {
 	tuneTCP(conn, p.client.cfg.KeepAlive)
-	secured, err := p.client.cfg.Security.Secure(ctx, conn)
+	secured, err := p.client.cfg.Security.secure(ctx, conn, p.client.tls)
 	if err != nil {
 		return nil, err
 	}

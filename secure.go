@@ -48,9 +48,20 @@ type Security struct {
 // that has no place left, or is too slow for its own deadline, looks like
 // [ErrRefused].
 func (s *Security) Secure(ctx context.Context, conn net.Conn) (net.Conn, error) {
+	config, err := s.prepare()
+	if err != nil {
+		conn.Close()
+		return nil, err
+	}
+	return s.secure(ctx, conn, config)
+}
+
+// secure is Secure with what prepare returned, of which many connections need
+// only one.
+func (s *Security) secure(ctx context.Context, conn net.Conn, config *tls.Config) (net.Conn, error) {
 	// Closing works on every net.Conn, and in every call that may hang.
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
-	secured, err := s.run(ctx, conn)
+	secured, err := s.run(ctx, conn, config)
 	if !stop() {
 		// The closed connection is the consequence, ctx the cause.
 		err = fmt.Errorf("secure the connection: %w", ctx.Err())
@@ -62,11 +73,7 @@ func (s *Security) Secure(ctx context.Context, conn net.Conn) (net.Conn, error) 
 	return secured, nil
 }
 
-func (s *Security) run(ctx context.Context, conn net.Conn) (net.Conn, error) {
-	config, err := s.prepare()
-	if err != nil {
-		return nil, err
-	}
+func (s *Security) run(ctx context.Context, conn net.Conn, config *tls.Config) (net.Conn, error) {
 	if deadline, ok := ctx.Deadline(); ok {
 		// A connection without deadlines is closed by Secure at that time.
 		_ = conn.SetDeadline(deadline)
@@ -74,6 +81,7 @@ func (s *Security) run(ctx context.Context, conn net.Conn) (net.Conn, error) {
 	var binding []byte
 	if config != nil {
 		session := tls.Client(conn, config)
+		var err error
 		if binding, err = handshake(ctx, session); err != nil {
 			return nil, busy(err)
 		}
@@ -87,12 +95,6 @@ func (s *Security) run(ctx context.Context, conn net.Conn) (net.Conn, error) {
 		return nil, err
 	}
 	return conn, nil
-}
-
-// check refuses settings that cannot work, naming the field.
-func (s *Security) check() error {
-	_, err := s.prepare()
-	return err
 }
 
 // prepare checks the settings and returns the TLS config to use; nil in plain

@@ -28,7 +28,8 @@ func TestParseTLSMode(t *testing.T) {
 			_, err = NewAcceptor(AcceptConfig{TLS: TLSMode(code)})
 			require.ErrorIs(t, err, ErrTLSMode)
 			s := Security{TLS: TLSMode(code)}
-			require.ErrorIs(t, s.check(), ErrTLSMode)
+			_, err := s.prepare()
+			require.ErrorIs(t, err, ErrTLSMode)
 		}
 	}
 	_, err := ParseTLSMode("0\n")
@@ -96,7 +97,7 @@ func TestSecurityCheck(t *testing.T) {
 		{"ServerName", Security{TLS: TLSVerified}},
 		{"TLSConfig.MaxVersion", Security{TLSConfig: &tls.Config{MaxVersion: tls.VersionTLS11}}},
 	} {
-		err := tt.s.check()
+		_, err := tt.s.prepare()
 		if tt.field == "" {
 			require.NoError(t, err)
 			continue
