@@ -58,6 +58,10 @@ func Attend(ctx context.Context, conn net.Conn, t Task, over func(Result)) {
 // attend is the stream after the dial.
 func (s *stream) attend(f *frameReader, reserve func() bool, over func(Result)) {
 	err := s.readTarget(f)
+	if err == errRest {
+		go s.resume(func() { s.attend(f, reserve, over) }) // ends as this one would have
+		return
+	}
 	over(s.conclude(f, reserve, err))
 }
 
@@ -111,7 +115,7 @@ func running(conn net.Conn) {
 // because the peer may still abort; the writer's end wakes it from that.
 func (s *stream) readTarget(f *frameReader) error {
 	for {
-		h, err := f.next()
+		h, err := s.next(f)
 		if err != nil {
 			if isTimeout(err) && s.bothEnded() {
 				return nil

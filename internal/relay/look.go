@@ -19,13 +19,13 @@ var errCut = errors.New("the other side cut the connection")
 
 // lookOut looks at both connections now and then until stopLookingLocked. A
 // stream whose endpoint was reset is aborted, as if a read had told; one whose
-// pooled connection was reset is over.
+// pooled connection was reset is over. One that no longer moves is put to rest.
 func (s *stream) lookOut() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.look = time.AfterFunc(lookEvery, func() {
-		if s.lookOnce() {
-			s.look.Reset(lookEvery)
+	s.look = time.AfterFunc(restAfter, func() {
+		if next := s.lookOnce(); next > 0 {
+			s.look.Reset(next)
 		}
 	})
 }
@@ -35,24 +35,29 @@ func (s *stream) stopLookingLocked() {
 	s.look.Stop()
 }
 
-// lookOnce reports whether there is to be another look. Who holds the lock for
+// lookOnce returns when to look again, 0 for not at all. Who holds the lock for
 // long is writing a RESET, which is bounded.
-func (s *stream) lookOnce() (again bool) {
+func (s *stream) lookOnce() (next time.Duration) {
 	if !s.mu.TryLock() {
-		return true
+		return lookEvery
 	}
 	defer s.mu.Unlock()
 	switch {
 	case s.over:
-		return false
+		return 0
 	case !s.acked.Load(): // until ACK the hand-off sees to both
+		return restAfter
 	case wasReset(s.conn):
 		s.brokeLocked(errCut)
 	case !s.aborted && wasReset(s.end):
 		s.abortLocked(wire.ResetAborted)
 		resetClose(s.end)
+	case s.movedLocked():
+		return restAfter
+	default:
+		s.restLocked()
 	}
-	return true
+	return lookEvery
 }
 
 // wasReset reports whether the peer reset conn, or the system gave it up, and
@@ -60,26 +65,34 @@ func (s *stream) lookOnce() (again bool) {
 // nobody has read, and takes none of them. Without access to a socket, and
 // nobody else to ask, it is false.
 func wasReset(conn net.Conn) bool {
+	raw := socketOf(conn)
+	if raw == nil {
+		return false
+	}
+	broken := false
+	err := raw.Control(func(fd uintptr) { broken = pollBroken(fd) })
+	return err == nil && broken
+}
+
+// socketOf finds the socket at the bottom of conn, or nil.
+func socketOf(conn net.Conn) syscall.RawConn {
 	for conn != nil {
 		if b, ok := conn.(interface{ Broken() bool }); ok { // a carrier's
 			return b.Broken()
 		}
 		if sc, ok := conn.(syscall.Conn); ok {
-			raw, err := sc.SyscallConn()
-			if err != nil {
-				return false
+			if raw, err := sc.SyscallConn(); err == nil {
+				return raw
 			}
-			broken := false
-			err = raw.Control(func(fd uintptr) { broken = pollBroken(fd) })
-			return err == nil && broken
+			return nil
 		}
 		l, ok := conn.(layered)
 		if !ok {
-			return false
+			return nil
 		}
 		conn = l.NetConn()
 	}
-	return false
+	return nil
 }
 
 // layered is a connection on top of another, as *tls.Conn is.

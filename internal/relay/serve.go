@@ -69,7 +69,14 @@ func Serve(ctx context.Context, user net.Conn, next func(context.Context) (*Offe
 }
 
 // carry is the stream after ACK.
-func (h *handover) carry() { h.finish(h.stream.readUser(h.frames)) }
+func (h *handover) carry() {
+	keep, err := h.stream.readUser(h.frames)
+	if err == errRest {
+		go h.stream.resume(h.carry) // ends as this one would have
+		return
+	}
+	h.finish(keep, err)
+}
 
 // finish ends the stream, and the connection's part in it.
 func (h *handover) finish(keep bool, err error) {
@@ -89,7 +96,7 @@ func (h *handover) finish(keep bool, err error) {
 // readUser is the server's reader after ACK: frames to the user, until DONE.
 func (s *stream) readUser(f *frameReader) (keep bool, err error) {
 	for {
-		h, err := f.next()
+		h, err := s.next(f)
 		if err != nil {
 			return false, err
 		}

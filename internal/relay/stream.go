@@ -68,6 +68,10 @@ type stream struct {
 	owesFin   bool             // our FIN goes out in one write with DONE
 	over      bool             // nobody looks out any more
 	look      *time.Timer      // the next look
+	moved     int64            // bytes, as of the last look
+	atRest    bool             // no byte since it was put to rest
+	awaits    bool             // the reader waits for a frame
+	woken     bool             // by a deadline, to be relieved
 }
 
 func newStream(end net.Conn) *stream {
@@ -108,7 +112,16 @@ func (s *stream) begin() {
 // copyOut is the writer: endpoint to frames, one write per frame, the header
 // in front of the payload in the same buffer.
 func (s *stream) copyOut() {
-	defer close(s.writerDone)
+	if s.copyUntilRest() {
+		go s.copyOut() // ends as this one would have
+		return
+	}
+	close(s.writerDone)
+}
+
+// copyUntilRest reports whether the writer is to be relieved; otherwise our
+// direction is over.
+func (s *stream) copyUntilRest() bool {
 	in := s.in
 	defer in.release()
 	for {
@@ -120,16 +133,18 @@ func (s *stream) copyOut() {
 		}
 		n, err := in.read(wire.FrameHeaderSize, wire.FrameHeaderSize+room)
 		if n > 0 && !s.write(in.buf[:wire.FrameHeaderSize+n]) {
-			return
+			return false
 		}
 		switch {
 		case err == nil:
+		case s.relieved(err):
+			return true
 		case err == io.EOF:
 			s.endOut(wire.FrameFin, 0)
-			return
+			return false
 		default:
 			s.endOut(wire.FrameReset, wire.ResetAborted)
-			return
+			return false
 		}
 	}
 }
