@@ -55,7 +55,7 @@ func (s *stream) lookOnce() (next time.Duration) {
 	case s.movedLocked():
 		return restAfter
 	default:
-		s.restLocked()
+		return s.restLocked()
 	}
 	return lookEvery
 }

@@ -69,7 +69,7 @@ type stream struct {
 	over      bool             // nobody looks out any more
 	look      *time.Timer      // the next look
 	moved     int64            // bytes, as of the last look
-	atRest    bool             // no byte since it was put to rest
+	relieved  int              // how often, since a byte went either way
 	awaits    bool             // the reader waits for a frame
 	woken     bool             // by a deadline, to be relieved
 }
@@ -137,7 +137,7 @@ func (s *stream) copyUntilRest() bool {
 		}
 		switch {
 		case err == nil:
-		case s.relieved(err):
+		case s.wokenToRest(err):
 			return true
 		case err == io.EOF:
 			s.endOut(wire.FrameFin, 0)

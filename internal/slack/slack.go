@@ -13,7 +13,7 @@ import (
 
 const (
 	// lookEvery is how often the heap is looked at; a look costs microseconds.
-	lookEvery = 500 * time.Millisecond
+	lookEvery = 250 * time.Millisecond
 
 	// worth is the slack that is not worth a collection, and worthShare the same
 	// as a share of what is alive, which is what a collection costs.
@@ -22,7 +22,7 @@ const (
 
 	// calmLooks bounds the collections: while the program allocates steadily it
 	// takes this many looks until there is one more, 16 s.
-	calmLooks = 32
+	calmLooks = 64
 )
 
 // Release looks after the heap until stop is called, which waits for the end of

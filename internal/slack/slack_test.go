@@ -25,8 +25,8 @@ func TestDue(t *testing.T) {
 		{"little beside what is alive", look{allocated: 500 * mb, alive: 80 * mb, slack: 9 * mb}, false},
 		{"after a burst", look{allocated: 501 * mb, alive: 80 * mb, slack: 70 * mb}, true},
 		{"in the middle of one", look{allocated: 540 * mb, alive: 80 * mb, slack: 70 * mb}, false},
-		{"a steady trickle, not yet", look{allocated: 501 * mb, alive: 80 * mb, slack: 20 * mb}, false},
-		{"a steady trickle", look{allocated: 501 * mb, alive: 80 * mb, slack: 32 * mb}, true},
+		{"a steady trickle, not yet", look{allocated: 501 * mb, alive: 80 * mb, slack: 40 * mb}, false},
+		{"a steady trickle", look{allocated: 501 * mb, alive: 80 * mb, slack: 64 * mb}, true},
 	} {
 		require.Equal(t, tt.want, tt.now.due(before), tt.what)
 	}
