@@ -23,11 +23,12 @@ var errCut = errors.New("the other side cut the connection")
 func (s *stream) lookOut() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.look = time.AfterFunc(restAfter, func() {
+	s.look = time.AfterFunc(lookEvery, func() {
 		if next := s.lookOnce(); next > 0 {
 			s.look.Reset(next)
 		}
 	})
+	s.look.Reset(restAfter) // once look is set: the function reads it
 }
 
 func (s *stream) stopLookingLocked() {
