@@ -5,16 +5,9 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"sync"
 
 	"github.com/tunnelpool/pool/internal/wire"
 )
-
-// bufferSize is what one direction of a stream borrows: a frame's header and
-// its payload, a power of two so that the allocator wastes nothing.
-const bufferSize = 32 << 10
-
-var buffers = sync.Pool{New: func() any { return new([bufferSize]byte) }}
 
 // errProtocol: the peer broke the protocol; its connection cannot be trusted.
 var errProtocol = errors.New("protocol error")
@@ -86,7 +79,7 @@ func (f *frameReader) fill(n int) error {
 		f.r = 0
 	}
 	for f.w-f.r < n {
-		m, err := f.read()
+		m, err := f.read(n - (f.w - f.r))
 		f.w += m
 		if f.w-f.r >= n {
 			return nil
@@ -101,26 +94,33 @@ func (f *frameReader) fill(n int) error {
 	return nil
 }
 
-// read adds to the buffer. A plain socket is waited for without one.
-func (f *frameReader) read() (int, error) {
-	if f.in.raw == nil || f.w > 0 {
-		return f.in.conn.Read(f.buf[f.w:])
+// read adds to the buffer. A plain socket is waited for without one. Elsewhere
+// the small buffer takes no more than is needed, so that payload comes whole
+// into one that it fits.
+func (f *frameReader) read(need int) (int, error) {
+	switch {
+	case f.in.raw != nil && f.w == 0:
+		n, err := f.in.read(0, largeBuffer)
+		if f.buf = f.small[:]; f.in.loan != nil {
+			f.buf = f.in.buf
+		}
+		return n, err
+	case f.in.loan == nil:
+		return f.in.conn.Read(f.buf[f.w:min(len(f.buf), f.w+need)])
 	}
-	n, err := f.in.read(0, bufferSize)
-	if f.buf = f.small[:]; f.in.buf != nil {
-		f.buf = f.in.buf[:]
-	}
-	return n, err
+	return f.in.conn.Read(f.buf[f.w:])
 }
 
-// widen makes room for payload.
-func (f *frameReader) widen() {
-	if f.in.buf != nil {
+// widen makes room for n bytes of payload, or for much of them.
+func (f *frameReader) widen(n int) {
+	if f.in.loan != nil {
 		return
 	}
+	begun := f.buf[f.r:f.w] // in small
+	f.in.bulk = n > smallBuffer
 	f.in.borrow()
-	f.w = copy(f.in.buf[:], f.buf[f.r:f.w])
-	f.buf, f.r = f.in.buf[:], 0
+	f.w = copy(f.in.buf, begun)
+	f.buf, f.r = f.in.buf, 0
 }
 
 // payload passes the next n bytes to take, in pieces, as they arrive. An error
@@ -128,10 +128,10 @@ func (f *frameReader) widen() {
 // take's to remember.
 func (f *frameReader) payload(n int, take func([]byte) error) error {
 	if n > len(f.buf)-f.r {
-		f.widen()
+		f.widen(n)
 	}
 	for n > 0 {
-		if err := f.more(); err != nil {
+		if err := f.more(n); err != nil {
 			return err
 		}
 		piece := f.buf[f.r:min(f.w, f.r+n)]
@@ -142,17 +142,16 @@ func (f *frameReader) payload(n int, take func([]byte) error) error {
 	return nil
 }
 
-// more makes at least one byte of payload available. Inside a frame the buffer
-// is kept.
-func (f *frameReader) more() error {
+// more makes at least one of the n bytes of payload available that are due.
+func (f *frameReader) more(n int) error {
 	if f.r < f.w {
 		return nil
 	}
 	f.r, f.w = 0, 0
-	n, err := f.in.conn.Read(f.buf)
-	f.w = n
+	m, err := f.read(n)
+	f.w = m
 	switch {
-	case n > 0:
+	case m > 0:
 		return nil
 	case err == io.EOF:
 		return io.ErrUnexpectedEOF
@@ -162,7 +161,7 @@ func (f *frameReader) more() error {
 
 // one returns the single payload byte of a RESET or DONE frame.
 func (f *frameReader) one() (byte, error) {
-	if err := f.more(); err != nil {
+	if err := f.more(1); err != nil {
 		return 0, err
 	}
 	f.r++

@@ -15,9 +15,11 @@ type source struct {
 	conn net.Conn
 	raw  syscall.RawConn // nil: the buffer is held during a read
 
-	buf  *[bufferSize]byte // nil: none is borrowed
-	from int               // the part of it that is read into
-	to   int
+	buf  []byte  // nil: none is borrowed
+	loan *buffer // whose buf is
+	bulk bool    // the last read would have filled a small buffer: the next one is large
+	from int     // the part of buf that is read into
+	most int
 	look bool // come back at once when there is nothing
 	n    int  // what attempt has read
 	err  error
@@ -50,45 +52,59 @@ func plainTCP(conn net.Conn) (*net.TCPConn, bool) {
 	return tcp, ok
 }
 
+// borrow takes a buffer if there is none. A small one is exchanged for a large
+// one in bulk; there must be nothing in it then.
 func (in *source) borrow() {
-	if in.buf == nil {
-		in.buf = buffers.Get().(*[bufferSize]byte)
+	if in.bulk && in.loan != nil && !in.loan.large() {
+		in.release()
+	}
+	if in.loan == nil {
+		in.loan = borrowBuffer(in.bulk)
+		in.buf = in.loan.bytes
 	}
 }
 
 // release gives the buffer back. What was read is lost.
 func (in *source) release() {
-	if in.buf != nil {
-		buffers.Put(in.buf)
-		in.buf = nil
+	if in.loan != nil {
+		in.loan.giveBack()
+		in.loan, in.buf = nil, nil
 	}
 }
 
-// read waits for bytes and reads them to buf[from:to]. The buffer stays
-// borrowed until a read finds nothing, or release.
-func (in *source) read(from, to int) (int, error) {
+// read waits for bytes and reads at most most of them to buf[from:]. What was in
+// the buffer is lost. It stays borrowed until a read finds nothing, or release.
+func (in *source) read(from, most int) (n int, err error) {
 	if in.raw == nil {
 		in.borrow()
-		return in.conn.Read(in.buf[from:to])
+		n, err = in.conn.Read(in.part(from, most))
+	} else {
+		in.from, in.most, in.look = from, most, false
+		if err := in.raw.Read(in.try); err != nil {
+			return 0, err
+		}
+		n, err = in.result()
 	}
-	in.from, in.to, in.look = from, to, false
-	if err := in.raw.Read(in.try); err != nil {
-		return 0, err
-	}
-	return in.result()
+	in.bulk = from+n >= smallBuffer
+	return n, err
 }
 
-// ready reads what is there to buf[from:to], without waiting. It tells of bytes
-// only: an end or an error is the next read's.
-func (in *source) ready(from, to int) (n int) {
+// ready reads what is there to buf[from:], at most most, without waiting. It
+// tells of bytes only: an end or an error is the next read's.
+func (in *source) ready(from, most int) (n int) {
 	if in.raw == nil {
 		return 0
 	}
-	in.from, in.to, in.look, in.n = from, to, true, 0
+	in.from, in.most, in.look, in.n = from, most, true, 0
 	if in.raw.Read(in.try) != nil || in.err != nil {
 		return 0
 	}
 	return in.n
+}
+
+// part is what may be read into.
+func (in *source) part(from, most int) []byte {
+	return in.buf[from:min(len(in.buf), from+most)]
 }
 
 // attempt is what the socket's poller calls: false waits until the socket is
@@ -96,7 +112,7 @@ func (in *source) ready(from, to int) (n int) {
 func (in *source) attempt(fd uintptr) bool {
 	in.borrow()
 	var again bool
-	if in.n, again, in.err = readSocket(fd, in.buf[in.from:in.to]); again {
+	if in.n, again, in.err = readSocket(fd, in.part(in.from, in.most)); again {
 		in.release()
 		return in.look
 	}

@@ -87,11 +87,11 @@ func newStream(end net.Conn) *stream {
 func (s *stream) begin() {
 	const head = 2 * wire.FrameHeaderSize
 	s.mu.Lock()
-	room := s.roomLocked(bufferSize - head)
+	room := s.roomLocked(wire.MaxData)
 	s.mu.Unlock()
 	n := 0
 	if room > 0 {
-		n = s.in.ready(head, head+room)
+		n = s.in.ready(head, room)
 	}
 	var err error
 	if n == 0 {
@@ -125,13 +125,13 @@ func (s *stream) copyUntilRest() bool {
 	in := s.in
 	defer in.release()
 	for {
-		room := bufferSize - wire.FrameHeaderSize
+		room := wire.MaxData
 		if !s.acked.Load() {
 			if room = s.awaitRoom(room); room == 0 {
 				continue // acked meanwhile, or broken: then the read fails
 			}
 		}
-		n, err := in.read(wire.FrameHeaderSize, wire.FrameHeaderSize+room)
+		n, err := in.read(wire.FrameHeaderSize, room)
 		if n > 0 && !s.write(in.buf[:wire.FrameHeaderSize+n]) {
 			return false
 		}

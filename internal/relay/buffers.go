@@ -1,0 +1,53 @@
+package relay
+
+import (
+	"sync"
+	"sync/atomic"
+)
+
+// One direction of a stream carries bytes through a buffer that it borrows. Most
+// say little, and a small one does. Where more is there than fits, a large one
+// makes fewer and larger system calls of it, and wakes the next in line less
+// often, which is what throughput depends on. Either is a power of two, so that
+// the allocator wastes nothing, and the large one with its frame's header within
+// [wire.MaxData].
+const (
+	smallBuffer = 32 << 10
+	largeBuffer = 256 << 10
+)
+
+// maxLarge bounds the large buffers that are out at the same time: behind a
+// reader that pauses a stream keeps its own for as long as that likes. Beyond
+// the bound streams make do with small ones.
+const maxLarge = 256
+
+var (
+	smallBuffers = sync.Pool{New: func() any { return &buffer{bytes: make([]byte, smallBuffer)} }}
+	largeBuffers = sync.Pool{New: func() any { return &buffer{bytes: make([]byte, largeBuffer)} }}
+	largeOut     atomic.Int64
+)
+
+type buffer struct{ bytes []byte }
+
+func (b *buffer) large() bool { return len(b.bytes) == largeBuffer }
+
+// borrowBuffer returns a small buffer, or a large one where that is wanted and
+// the bound allows it.
+func borrowBuffer(large bool) *buffer {
+	if large && largeOut.Add(1) <= maxLarge {
+		return largeBuffers.Get().(*buffer)
+	}
+	if large {
+		largeOut.Add(-1)
+	}
+	return smallBuffers.Get().(*buffer)
+}
+
+func (b *buffer) giveBack() {
+	if b.large() {
+		largeOut.Add(-1)
+		largeBuffers.Put(b)
+		return
+	}
+	smallBuffers.Put(b)
+}
