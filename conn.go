@@ -87,7 +87,7 @@ func (c *Conn) Read(b []byte) (int, error) {
 	}
 	defer c.end()
 	c.noteRead()
-	n, err := c.entry.conn.Read(b)
+	n, err := c.entry.read(b)
 	if err != nil && !isTimeout(err) {
 		c.spoil()
 	}
@@ -101,7 +101,7 @@ func (c *Conn) Write(b []byte) (int, error) {
 		return 0, net.ErrClosed
 	}
 	defer c.end()
-	n, err := c.entry.conn.Write(b)
+	n, err := c.entry.write(b)
 	if err != nil {
 		c.spoil()
 	}

@@ -14,6 +14,7 @@ type entry struct {
 	text string          // the ID as text, made once and not at every hand-out
 	conn net.Conn        // never changes; secured
 	raw  syscall.RawConn // never changes; nil where the socket is out of reach
+	bulk *batch          // never changes; below TLS, nil where there is none
 
 	userTimeout time.Duration // never changes; TCP_USER_TIMEOUT while idle, 0 for none
 
@@ -29,6 +30,21 @@ type entry struct {
 	prev, next *entry // idle order
 }
 
+// read and write are the holder's.
+func (e *entry) read(b []byte) (int, error) {
+	if e.bulk == nil {
+		return e.conn.Read(b)
+	}
+	return e.bulk.readThrough(e.conn, b)
+}
+
+func (e *entry) write(b []byte) (int, error) {
+	if e.bulk == nil || len(b) <= recordSize {
+		return e.conn.Write(b)
+	}
+	return e.bulk.writeThrough(e.conn, b)
+}
+
 type entryState uint8
 
 const (
@@ -40,7 +56,7 @@ const (
 
 func newEntry(conn net.Conn) *entry {
 	raw := rawConn(conn)
-	return &entry{conn: conn, raw: raw, userTimeout: userTimeoutOf(raw)}
+	return &entry{conn: conn, raw: raw, bulk: batchBelow(conn), userTimeout: userTimeoutOf(raw)}
 }
 
 // idleList holds the idle connections, the most recently proven first.

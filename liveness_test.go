@@ -70,7 +70,7 @@ func TestDeadAreSweptUnasked(t *testing.T) {
 			if l, ok := conn.(layered); ok {
 				conn = l.NetConn()
 			}
-			require.NoError(t, conn.(*net.TCPConn).SetLinger(0)) // a close is a reset
+			require.NoError(t, conn.(interface{ SetLinger(int) error }).SetLinger(0)) // a close is a reset
 		}
 		p.server.mu.Unlock()
 		p.server.Clean()

@@ -80,7 +80,7 @@ func (s *Security) run(ctx context.Context, conn net.Conn, config *tls.Config) (
 	}
 	var binding []byte
 	if config != nil {
-		session := tls.Client(conn, config)
+		session := tls.Client(batched(conn), config)
 		var err error
 		if binding, err = handshake(ctx, session); err != nil {
 			return nil, busy(err)

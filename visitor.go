@@ -141,7 +141,7 @@ func (v *visitor) secure(ctx context.Context) (net.Conn, Hello, error) {
 	}
 	var binding []byte
 	if a.tls != nil {
-		session := tls.Server(conn, a.tls)
+		session := tls.Server(batched(conn), a.tls)
 		var err error
 		if binding, err = handshake(context.WithValue(ctx, visitorKey{}, v), session); err != nil {
 			if errors.Is(err, ErrTLSMismatch) {
