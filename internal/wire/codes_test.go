@@ -10,7 +10,7 @@ func TestConstants(t *testing.T) {
 		got, want int
 	}{
 		{"FrameHeaderSize", FrameHeaderSize, 8},
-		{"MaxData", MaxData, 262144},
+		{"MaxData", MaxData, 1048576},
 		{"RenewStream", int(RenewStream), 0xfff00000},
 		{"MessageHeaderSize", MessageHeaderSize, 4},
 		{"MaxMessage", MaxMessage, 4096},

@@ -46,7 +46,7 @@ const (
 	FrameHeaderSize = 8
 
 	// MaxData is the most payload bytes a DATA frame can have.
-	MaxData = 1 << 18
+	MaxData = 1 << 20
 
 	// RenewStream is the number from which on a client takes a new instance,
 	// whose streams count from 1 again: numbers never wrap around.
