@@ -66,6 +66,9 @@ func (s *stream) lookOnce() (next time.Duration) {
 // nobody has read, and takes none of them. Without access to a socket, and
 // nobody else to ask, it is false.
 func wasReset(conn net.Conn) bool {
+	if b, ok := conn.(interface{ Broken() bool }); ok { // a carrier's
+		return b.Broken()
+	}
 	raw := socketOf(conn)
 	if raw == nil {
 		return false
@@ -78,9 +81,6 @@ func wasReset(conn net.Conn) bool {
 // socketOf finds the socket at the bottom of conn, or nil.
 func socketOf(conn net.Conn) syscall.RawConn {
 	for conn != nil {
-		if b, ok := conn.(interface{ Broken() bool }); ok { // a carrier's
-			return b.Broken()
-		}
 		if sc, ok := conn.(syscall.Conn); ok {
 			if raw, err := sc.SyscallConn(); err == nil {
 				return raw
