@@ -43,7 +43,7 @@ func TestFrameHeaderLongest(t *testing.T) {
 	var b [FrameHeaderSize]byte
 	h := FrameHeader{FrameData, MaxData, 1}
 	PutFrameHeader(b[:], h)
-	if want := unhex(t, "03 04 00 00 00 00 00 01"); !bytes.Equal(b[:], want) {
+	if want := unhex(t, "03 10 00 00 00 00 00 01"); !bytes.Equal(b[:], want) {
 		t.Errorf("put % x, want % x", b, want)
 	}
 	if got, err := ParseFrameHeader(b[:]); err != nil || got != h {
@@ -64,7 +64,7 @@ func TestParseFrameHeaderMalformed(t *testing.T) {
 		"ACK with payload":    "02 00 00 01 00 00 00 01",
 		"FIN with payload":    "04 00 01 00 00 00 00 01",
 		"empty DATA":          "03 00 00 00 00 00 00 01",
-		"DATA one too long":   "03 04 00 01 00 00 00 01",
+		"DATA one too long":   "03 10 00 01 00 00 00 01",
 		"longest length":      "03 ff ff ff 00 00 00 01",
 		"RESET without":       "05 00 00 00 00 00 00 01",
 		"RESET with two":      "05 00 00 02 00 00 00 01",
