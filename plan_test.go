@@ -314,3 +314,38 @@ func TestPlanMaxOpen(t *testing.T) {
 	_, err := NewPlanner(PlannerConfig{MaxOpen: -1})
 	require.ErrorContains(t, err, "MaxOpen")
 }
+
+// TestPlannerWithOverflow: while nobody waits, no take asks for a dial, and
+// what is missing is dialed for without haste. Who does wait is dialed for at
+// once.
+func TestPlannerWithOverflow(t *testing.T) {
+	p := plan(t, PlannerConfig{Limits: Limits{MinCap: 20, MaxCap: 400}, Overflow: true})
+	p.fill()
+	p.pass(time.Minute)
+	require.False(t, p.take(20), "none is left, and others are served all the same")
+	require.Zero(t, p.dials())
+	for range 300 {
+		p.Missed(p.now)
+	}
+	p.putBack(20)
+	p.pass(time.Second)
+	require.Greater(t, p.Capacity(), 300, "next time there are as many")
+
+	dialed, seconds := 0, 0
+	for p.stock.Idle < 300 {
+		for range 100 {
+			p.now = p.now.Add(10 * time.Millisecond)
+			p.dials()
+			require.LessOrEqual(t, len(p.begun), calmDials)
+			dialed += len(p.begun)
+			p.end(len(p.begun), DialBrought)
+		}
+		seconds++
+	}
+	require.LessOrEqual(t, dialed, calmDials+20+seconds*calmRate, "those begun before included")
+	require.LessOrEqual(t, seconds, 4)
+
+	p.take(p.stock.Idle)
+	p.Demand(p.now, 200)
+	require.Greater(t, p.dials(), calmDials)
+}
