@@ -19,29 +19,33 @@ type batch struct {
 	raw syscall.RawConn
 
 	// reading is held for a whole read of the holder's, as TLS holds a lock of
-	// its own. It guards what follows, for TLS reads within that only.
+	// its own. TLS reads within it, and then heeds what follows.
 	reading sync.Mutex
-	ahead   bool         // several records are wanted
-	now     bool         // come back at once when there is nothing
-	full    bool         // the last read left no room: there is probably more
-	unread  []byte       // what was read and not asked for yet
-	in      *batchBuffer // whose bytes those are
+	ahead   bool // several records are wanted
+	now     bool // come back at once when there is nothing
+	full    bool // the last read left no room: there is probably more
+	try     readCall
 
-	writing  sync.Mutex   // guards what follows
+	mu     sync.Mutex   // guards what follows
+	in     *batchBuffer // nil: nothing is unread
+	unread []byte       // what was read and not asked for yet, in in
+	closed bool
+
+	writing  sync.Mutex   // guards what follows, but for flushing
 	holders  int          // writes of holders in progress: records are collected
 	out      *batchBuffer // nil: none
 	held     []byte       // the records, in out
 	writeErr error        // sticks: records are missing
-	flushing atomic.Bool
+	flushing atomic.Bool  // what was collected is being written, which a peer can hold up
 }
 
 // batchSize is how much of encrypted bytes one system call moves at most.
-const batchSize = 128 << 10
+const batchSize = 256 << 10
 
 // maxBatches bounds the buffers that are out at the same time, since a peer that
 // pauses holds one up for as long as it likes. Beyond it each record is moved by
 // itself.
-const maxBatches = 256
+const maxBatches = 128
 
 type batchBuffer [batchSize]byte
 
@@ -114,8 +118,8 @@ const recordSize = 16 << 10
 
 // Read is TLS's.
 func (b *batch) Read(p []byte) (int, error) {
-	if len(b.unread) > 0 {
-		return b.takeUnread(p), nil
+	if n := b.takeUnread(p); n > 0 {
+		return n, nil
 	}
 	if b.ahead && b.full {
 		if n, err := b.readAhead(p); err != errNothingYet {
@@ -131,12 +135,29 @@ func (b *batch) Read(p []byte) (int, error) {
 }
 
 func (b *batch) takeUnread(p []byte) int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	n := copy(p, b.unread)
 	if b.unread = b.unread[n:]; len(b.unread) == 0 {
+		b.dropUnreadLocked()
+	}
+	return n
+}
+
+func (b *batch) dropUnreadLocked() {
+	if b.in != nil {
 		b.in.giveBack()
 		b.in, b.unread = nil, nil
 	}
-	return n
+}
+
+// Close closes the socket. What was read and not asked for is lost.
+func (b *batch) Close() error {
+	b.mu.Lock()
+	b.closed = true
+	b.dropUnreadLocked()
+	b.mu.Unlock()
+	return b.TCPConn.Close()
 }
 
 // readAhead reads what is there beyond p, without waiting.
@@ -146,28 +167,58 @@ func (b *batch) readAhead(p []byte) (int, error) {
 	if in == nil {
 		return 0, errNothingYet
 	}
-	var n int
-	var again bool
-	var err error
-	if waited := b.raw.Read(func(fd uintptr) bool {
-		n, again, err = readSocket(fd, in[:])
-		return true
-	}); waited != nil {
-		again, err = false, waited
-	}
-	if n <= 0 {
+	n, err := b.try.read(b.raw, in[:])
+	if err != nil {
 		in.giveBack()
-		switch {
-		case again:
-			return 0, errNothingYet
-		case err != nil:
-			return 0, os.NewSyscallError("read", err)
-		}
-		return 0, io.EOF
+		return 0, err
 	}
 	b.full = n == len(in)
+	b.mu.Lock()
 	b.in, b.unread = in, in[:n]
-	return b.takeUnread(p), nil
+	if b.closed {
+		b.dropUnreadLocked()
+	}
+	b.mu.Unlock()
+	if n = b.takeUnread(p); n == 0 {
+		return 0, net.ErrClosed
+	}
+	return n, nil
+}
+
+// readCall carries a read of a socket that does not wait through RawConn.Read.
+// It is kept because the function would otherwise be allocated for every read.
+type readCall struct {
+	p     []byte
+	n     int
+	again bool
+	err   error
+	once  func(fd uintptr) bool // attempt, bound
+}
+
+func (c *readCall) attempt(fd uintptr) bool {
+	c.n, c.again, c.err = readSocket(fd, c.p)
+	return true
+}
+
+// read returns errNothingYet when it would have to wait.
+func (c *readCall) read(raw syscall.RawConn, p []byte) (int, error) {
+	if c.once == nil {
+		c.once = c.attempt
+	}
+	c.p = p
+	err := raw.Read(c.once)
+	c.p = nil
+	switch {
+	case err != nil: // the deadline, or the connection is closed
+		return 0, err
+	case c.again:
+		return 0, errNothingYet
+	case c.err != nil:
+		return 0, os.NewSyscallError("read", c.err)
+	case c.n == 0:
+		return 0, io.EOF
+	}
+	return c.n, nil
 }
 
 // errNothingYet passes through TLS without breaking it, as a timeout does.

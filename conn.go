@@ -68,8 +68,9 @@ func (c *Conn) retire() (alone, mine bool) {
 // ID returns the connection's ID, the same on both ends.
 func (c *Conn) ID() string { return c.entry.text }
 
-// NetConn returns the connection below (a *tls.Conn in the TLS modes), or nil
-// once the handle is dead. What is read or written there passes by the
+// NetConn returns the connection below, or nil once the handle is dead. In the
+// TLS modes it is a *tls.Conn, whose own NetConn is not the socket but a layer
+// on it, see SyscallConn for that. What is read or written there passes by the
 // handle's guard; it must stop before Put.
 func (c *Conn) NetConn() net.Conn {
 	if c.use.Load()&connDead != 0 {
@@ -122,7 +123,7 @@ func (c *Conn) Close() error {
 	c.pool.mu.Lock()
 	c.pool.removeLocked(c.entry, ClosedByHolder)
 	c.pool.mu.Unlock()
-	return c.entry.conn.Close()
+	return c.entry.close()
 }
 
 // CloseWrite sends end-of-file to the peer and leaves the other direction

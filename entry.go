@@ -45,6 +45,15 @@ func (e *entry) write(b []byte) (int, error) {
 	return e.bulk.writeThrough(e.conn, b)
 }
 
+// close ends the connection in order, unless a write hangs: then TLS could not
+// say goodbye before that has ended.
+func (e *entry) close() error {
+	if e.bulk != nil && e.bulk.flushing.Load() {
+		return e.bulk.Close()
+	}
+	return e.conn.Close()
+}
+
 type entryState uint8
 
 const (

@@ -50,6 +50,7 @@ func TestAbortIsBounded(t *testing.T) {
 		{"the client resets a half-closed stream and never writes DONE", func(t *testing.T, user, peer net.Conn) {
 			user.Close()
 			wantFrame(t, peer, wire.FrameFin, 5)
+			synctest.Wait() // the writer is through, and does not hold the lock in a write of RESET
 			peer.Write(frame(wire.FrameReset, 5, 1))
 		}},
 	} {

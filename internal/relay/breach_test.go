@@ -67,7 +67,7 @@ func TestServeBreaches(t *testing.T) {
 		{"unknown reason", frames(ack, frame(wire.FrameReset, 5, 99)), "", false, errProtocol},
 		{"unknown disposition", frames(ack, fin, frame(wire.FrameDone, 5, 99)), "", true, errProtocol},
 		{"stream 0", frames(ack, []byte{3, 0, 0, 1, 0, 0, 0, 0, 'x'}), "", false, errProtocol},
-		{"oversized DATA", frames(ack, []byte{3, 0x10, 0, 0, 0, 0, 0, 5}), "", false, errProtocol},
+		{"oversized DATA", frames(ack, []byte{3, 0x20, 0, 0, 0, 0, 0, 5}), "", false, errProtocol},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			user, peer, served := serveAlone(t, 5, patience)
