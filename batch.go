@@ -24,7 +24,6 @@ type batch struct {
 	ahead   bool // several records are wanted
 	now     bool // come back at once when there is nothing
 	full    bool // the last read left no room: there is probably more
-	try     readCall
 
 	mu     sync.Mutex   // guards what follows
 	in     *batchBuffer // nil: nothing is unread
@@ -167,7 +166,7 @@ func (b *batch) readAhead(p []byte) (int, error) {
 	if in == nil {
 		return 0, errNothingYet
 	}
-	n, err := b.try.read(b.raw, in[:])
+	n, err := readNow(b.raw, in[:])
 	if err != nil {
 		in.giveBack()
 		return 0, err
@@ -185,26 +184,29 @@ func (b *batch) readAhead(p []byte) (int, error) {
 	return n, nil
 }
 
-// readCall carries a read of a socket that does not wait through RawConn.Read.
-// It is kept because the function would otherwise be allocated for every read.
+// readCall carries one read of a socket through RawConn.Read. Pooled for the
+// same reason as probeCall.
 type readCall struct {
 	p     []byte
 	n     int
 	again bool
 	err   error
-	once  func(fd uintptr) bool // attempt, bound
+	once  func(fd uintptr) bool
 }
 
-func (c *readCall) attempt(fd uintptr) bool {
-	c.n, c.again, c.err = readSocket(fd, c.p)
-	return true
-}
-
-// read returns errNothingYet when it would have to wait.
-func (c *readCall) read(raw syscall.RawConn, p []byte) (int, error) {
-	if c.once == nil {
-		c.once = c.attempt
+var readCalls = sync.Pool{New: func() any {
+	c := new(readCall)
+	c.once = func(fd uintptr) bool {
+		c.n, c.again, c.err = readSocket(fd, c.p)
+		return true
 	}
+	return c
+}}
+
+// readNow reads a socket without waiting: it returns errNothingYet instead.
+func readNow(raw syscall.RawConn, p []byte) (int, error) {
+	c := readCalls.Get().(*readCall)
+	defer readCalls.Put(c)
 	c.p = p
 	err := raw.Read(c.once)
 	c.p = nil

@@ -88,6 +88,9 @@ func (v *visit) offer(ctx context.Context) (*relay.Offering, error) {
 		if err != nil {
 			return nil, v.waitedInVain(err)
 		}
+		if ctx.Err() != nil {
+			return nil, v.waitedInVain(pool.ErrTimeout)
+		}
 		sought := c.seek()
 		v.leaveLine() // its place is in the pool now, if it needs one
 		w, err := c.find(ctx, sought)
