@@ -221,7 +221,7 @@ func TestTakeover(t *testing.T) {
 	holder := h.clientConfig(startTarget(t, echo))
 	holder.Name, holder.Services[0].Port = "holder", freePort(t)
 	holder.Dial = func(ctx context.Context, _, _ string) (net.Conn, error) { return link.Dial(ctx) }
-	holder.PoolMin, holder.PoolMax = 1, 1
+	holder.PoolMin, holder.PoolMax, holder.Carriers = 1, 1, -1
 	runClient(t, holder).up(t)
 
 	rival := h.clientConfig(startTarget(t, echo))

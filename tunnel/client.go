@@ -105,6 +105,7 @@ type Client struct {
 	cut     context.CancelFunc
 	tasks   sync.WaitGroup // sessions and streams
 	active  tally          // streams in progress
+	served  atomic.Int64   // of those, the ones with a target
 	pending atomic.Int64   // streams announced whose connection has not come
 	answers atomic.Int64   // cancels whose answer waits for a connection
 	targets []target       // by index of cfg.Services

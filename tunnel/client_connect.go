@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"net"
 	"sync"
@@ -142,7 +143,7 @@ func (c *Client) dialControl(ctx context.Context, eager bool) (net.Conn, error) 
 	}
 	pool.TuneTCP(conn, c.cfg.KeepAlive)
 	join := wire.Join{Identity: c.cfg.Identity, Instance: c.instance, LastStream: c.ledger.last(),
-		PoolMax: uint32(min(c.poolMax(), wire.MaxPool)), Name: c.cfg.Name}
+		PoolMax: uint32(min(c.poolMax(), wire.MaxPool)), MaxStreams: uint32(min(c.cfg.MaxStreams, math.MaxInt32)), Name: c.cfg.Name}
 	sec := c.security(c.cfg.Key, wire.KindControl, wire.AppendJoin(nil, join))
 	return sec.Secure(ctx, conn)
 }

@@ -97,7 +97,7 @@ func (cs *clientSession) attend(number uint32, ref uint16, end streamEnd) {
 		c.attended(number)
 		return
 	}
-	target := &c.targets[ref]
+	target, reached := &c.targets[ref], false
 	relay.Attend(c.streams, conn, relay.Task{
 		Number:    number,
 		StartWait: pairWait,
@@ -109,13 +109,18 @@ func (cs *clientSession) attend(number uint32, ref uint16, end streamEnd) {
 			return committed
 		},
 		Dial: func(ctx context.Context) (net.Conn, wire.ResetReason) {
-			return c.dialTarget(ctx, target)
+			conn, refused := c.dialTarget(ctx, target)
+			reached = refused == 0
+			return conn, refused
 		},
 		Reserve: func() bool { return end.reserve(conn) },
 	}, func(res relay.Result) {
 		c.count.sent.Add(res.Sent)
 		c.count.received.Add(res.Received)
 		end.giveBack(conn, res.Keep)
+		if reached {
+			c.served.Add(-1)
+		}
 		if res.Err != nil {
 			c.log.Debug("Stream %d broke: %v", number, res.Err)
 		}
@@ -159,12 +164,18 @@ func (c *Client) dialTarget(ctx context.Context, t *target) (net.Conn, wire.Rese
 	return nil, reason
 }
 
-// reach dials the target, unless there are as many streams as there may be.
+// reach dials the target, unless there are as many streams as there may be. On
+// success the stream counts among them.
 func (c *Client) reach(ctx context.Context, t *target) (net.Conn, wire.ResetReason, error) {
-	if c.active.count() > c.cfg.MaxStreams {
+	if c.served.Add(1) > int64(c.cfg.MaxStreams) {
+		c.served.Add(-1)
 		return nil, wire.ResetOverloaded, errOverloaded
 	}
-	return service.DialTarget(ctx, t.service.Target)
+	conn, reason, err := service.DialTarget(ctx, t.service.Target)
+	if err != nil {
+		c.served.Add(-1)
+	}
+	return conn, reason, err
 }
 
 var errOverloaded = errors.New("as many streams as there may be; see --max-streams and the limit of open files (ulimit -n, LimitNOFILE=)")

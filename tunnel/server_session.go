@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -34,6 +35,7 @@ type serverSession struct {
 	link      *session.Link
 	pool      *pool.Pool
 	carriers  serverCarriers
+	open      atomic.Int64 // streams in progress
 	id        [wire.SessionSize]byte
 	key       pool.Key // the one the client joined with
 	poolKey   pool.Key // what its pooled connections prove

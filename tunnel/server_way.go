@@ -9,10 +9,11 @@ import (
 	"github.com/tunnelpool/pool/internal/wire"
 )
 
-// way is what a user is handed over on.
+// way is what a user is handed over on. It has a place among the streams that
+// the client serves at the same time.
 type way interface {
 	// offer announces a stream for a user. It fails with errEnding when nothing
-	// more is opened there; the way is given up then.
+	// more is opened there; the way and its place are given up then.
 	offer(v *visit, c *serverSession, ref uint16) (*relay.Offering, error)
 }
 
@@ -49,7 +50,7 @@ func (c *serverSession) find(ctx context.Context, s sought) (way, error) {
 		conn, err := s.wait(ctx)
 		switch {
 		case err == nil:
-			return pooledWay{conn}, nil
+			return c.pooledWay(conn), nil
 		case s.change.Err() == nil || ctx.Err() != nil:
 			return nil, err
 		}
@@ -69,12 +70,28 @@ func (s *sought) wait(ctx context.Context) (*pool.Conn, error) {
 // wayNow finds one without waiting, or nil.
 func (c *serverSession) wayNow() way {
 	if _, conn, err := c.pool.ServerGet(0); err == nil {
-		return pooledWay{conn.(*pool.Conn)}
+		return c.pooledWay(conn.(*pool.Conn))
 	}
-	if n, ok := c.carriers.best(); ok {
-		return carriedWay{n}
+	if most := int64(c.who.MaxStreams); c.open.Add(1) <= most || most == 0 {
+		if n, ok := c.carriers.best(); ok {
+			return carriedWay{n}
+		}
 	}
+	c.open.Add(-1)
 	return nil
+}
+
+func (c *serverSession) pooledWay(conn *pool.Conn) way {
+	c.open.Add(1)
+	return pooledWay{conn}
+}
+
+// ended gives a way's place among the client's streams back, for which somebody
+// may wait.
+func (c *serverSession) ended() {
+	if open, most := c.open.Add(-1), int64(c.who.MaxStreams); most > 0 && open == most-1 {
+		c.carriers.announce()
+	}
 }
 
 // pooledWay is a connection of its own.
@@ -91,6 +108,7 @@ func (w pooledWay) offer(v *visit, c *serverSession, ref uint16) (*relay.Offerin
 	}
 	if !ok {
 		w.conn.Close()
+		c.ended()
 		return nil, errEnding
 	}
 	return v.offering(c, number, 0, w.conn, func(verdict relay.Verdict) {
@@ -103,6 +121,7 @@ func (w pooledWay) offer(v *visit, c *serverSession, ref uint16) (*relay.Offerin
 			c.carriers.doubt()
 		}
 		w.conn.Close() // nothing after a Put or Distrust
+		c.ended()
 	}), nil
 }
 
@@ -118,11 +137,13 @@ func (w carriedWay) offer(v *visit, c *serverSession, ref uint16) (*relay.Offeri
 		return wire.Carry{Stream: n, Carrier: w.carrier.number, Ref: ref, User: v.user.RemoteAddr().String()}
 	})
 	if !ok {
+		c.ended()
 		return nil, errEnding
 	}
 	stream, err := w.carrier.Open(number)
-	if err != nil {
-		return nil, errEnding // the client forgets it again
+	if err != nil { // the client forgets it again
+		c.ended()
+		return nil, errEnding
 	}
 	c.server.count.carried.Add(1)
 	return v.offering(c, number, carriedAckWait, stream, func(verdict relay.Verdict) {
@@ -130,5 +151,6 @@ func (w carriedWay) offer(v *visit, c *serverSession, ref uint16) (*relay.Offeri
 			w.carrier.Doubt() // it may be only behind
 		}
 		stream.Close()
+		c.ended()
 	}), nil
 }

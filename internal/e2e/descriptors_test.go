@@ -23,7 +23,7 @@ import (
 // notice, and when they have left it serves others as if nothing had been.
 func TestDescriptorTableFull(t *testing.T) {
 	t.Parallel()
-	const files, users = 128, 200 // a user needs two on either side
+	const files, users = 128, 300 // a user needs two on either side, or one on a carrier
 	for name, tt := range map[string]struct{ onServer, onClient []string }{
 		"server, its users bounded": {onServer: []string{}},
 		"server":                    {onServer: []string{"--max-streams", "1000"}},
@@ -60,7 +60,7 @@ func TestDescriptorTableFull(t *testing.T) {
 				}
 			}()
 			served := settled(t, crowd)
-			require.Less(t, served, files/2, "the table is not full: the test shows nothing")
+			require.Less(t, served, files, "the table is not full: the test shows nothing")
 
 			// A few heartbeats later.
 			cpu, begun := cpuTime(t, limited), time.Now()

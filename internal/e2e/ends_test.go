@@ -37,7 +37,7 @@ func inPlainAndTLS(t *testing.T, test func(t *testing.T, tunnel through)) {
 }
 
 // large is more than all buffers on the way hold.
-var large = bytes.Repeat([]byte("0123456789abcdef"), 2<<20)
+var large = bytes.Repeat([]byte("0123456789abcdef"), 4<<20)
 
 // TestUserHalfCloses: the answer after a user's end is whole.
 func TestUserHalfCloses(t *testing.T) {

@@ -15,15 +15,15 @@ import (
 // death of one says something of the others.
 const idle = 1200 * time.Millisecond
 
-// TestForgottenFlows: the path forgets all idle pooled connections while the
-// control connection lives. The next users are served by connections that are
+// TestForgottenFlows: the path forgets all idle pooled connections, and the
+// carriers, while the control connection lives. The next users are served by connections that are
 // dialed when the first of them meets a dead one.
 func TestForgottenFlows(t *testing.T) {
-	const size = 8
+	const size, carriers = 8, 2
 	s := newSite(t, size, nil, pooled(fmt.Sprint(size)))
 	var slowest []time.Duration
 	for range rounds {
-		require.Eventually(t, func() bool { return len(s.flows()) == 1+size }, patience, 10*time.Millisecond)
+		require.Eventually(t, func() bool { return len(s.flows()) == 1+carriers+size }, patience, 10*time.Millisecond)
 		time.Sleep(idle)
 		flows := s.flows()
 		s.forget(slices.DeleteFunc(flows, func(port string) bool { return port == s.control }))

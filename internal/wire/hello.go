@@ -29,6 +29,7 @@ type Join struct {
 	Instance   [16]byte // of this numbering of streams; new for every process
 	LastStream uint32   // the highest stream number seen in this instance; 0: none
 	PoolMax    uint32   // most idle connections that the client keeps, up to MaxPool; 0: as the Welcome says
+	MaxStreams uint32   // most streams that the client serves at the same time; 0: no bound
 	Name       string   // for people, 1 to MaxName bytes; see CheckName
 }
 
@@ -47,7 +48,7 @@ func CheckName(name string) error {
 	return nil
 }
 
-// AppendJoin appends j to b, at most 105 bytes. A name that [CheckName] would
+// AppendJoin appends j to b, at most 109 bytes. A name that [CheckName] would
 // refuse is made to fit, except that an empty one stays empty and is refused
 // by the peer.
 func AppendJoin(b []byte, j Join) []byte {
@@ -55,6 +56,7 @@ func AppendJoin(b []byte, j Join) []byte {
 	b = append(b, j.Instance[:]...)
 	b = binary.BigEndian.AppendUint32(b, j.LastStream)
 	b = binary.BigEndian.AppendUint32(b, j.PoolMax)
+	b = binary.BigEndian.AppendUint32(b, j.MaxStreams)
 	return appendText(b, j.Name, MaxName)
 }
 
@@ -68,6 +70,7 @@ func ParseJoin(data []byte) (Join, error) {
 	if j.PoolMax = d.uint32(); j.PoolMax > MaxPool {
 		d.fail("a pool of %d, allowed are %d", j.PoolMax, MaxPool)
 	}
+	j.MaxStreams = d.uint32()
 	j.Name = d.text("name")
 	if d.err == nil {
 		if err := CheckName(j.Name); err != nil {

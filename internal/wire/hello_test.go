@@ -10,13 +10,14 @@ import (
 // goldenJoin is the hello of the example in docs/PROTOCOL.md.
 const goldenJoin = "00 01 02 03 04 05 06 07 08 09 0a 0b 0c 0d 0e 0f " +
 	"10 11 12 13 14 15 16 17 18 19 1a 1b 1c 1d 1e 1f " +
-	"00 00 00 2a 00 00 02 00 06 6c 61 70 74 6f 70"
+	"00 00 00 2a 00 00 02 00 00 00 07 d0 06 6c 61 70 74 6f 70"
 
 var goldenJoinValue = Join{
 	Identity:   [16]byte(counting(0, 16)),
 	Instance:   [16]byte(counting(16, 16)),
 	LastStream: 42,
 	PoolMax:    512,
+	MaxStreams: 2000,
 	Name:       "laptop",
 }
 
@@ -32,10 +33,10 @@ func TestJoinGolden(t *testing.T) {
 
 // The proof of the key carries at most 255 bytes of hello.
 func TestLongestJoin(t *testing.T) {
-	j := Join{LastStream: 1<<32 - 1, PoolMax: MaxPool, Name: strings.Repeat("n", MaxName)}
+	j := Join{LastStream: 1<<32 - 1, PoolMax: MaxPool, MaxStreams: 1<<32 - 1, Name: strings.Repeat("n", MaxName)}
 	b := AppendJoin(nil, j)
-	if len(b) != 105 {
-		t.Errorf("%d bytes, documented are 105", len(b))
+	if len(b) != 109 {
+		t.Errorf("%d bytes, documented are 109", len(b))
 	}
 	if got, err := ParseJoin(b); err != nil || got != j {
 		t.Errorf("parsed as %+v, %v", got, err)
@@ -66,7 +67,7 @@ func TestParseJoinMalformed(t *testing.T) {
 		}
 	}
 	named := func(name string) []byte {
-		return append(append(bytes.Clone(good[:40]), byte(len(name))), name...)
+		return append(append(bytes.Clone(good[:44]), byte(len(name))), name...)
 	}
 	for what, b := range map[string][]byte{
 		"a trailing byte":     append(bytes.Clone(good), 0),
@@ -127,7 +128,7 @@ func TestParseCarrier(t *testing.T) {
 
 func FuzzParseJoin(f *testing.F) {
 	f.Add(unhex(f, goldenJoin))
-	f.Add(unhex(f, goldenJoin)[:41])
+	f.Add(unhex(f, goldenJoin)[:45])
 	f.Add(AppendJoin(nil, Join{Name: strings.Repeat("日", 30)}))
 	f.Add([]byte{})
 	f.Fuzz(func(t *testing.T, b []byte) {
