@@ -59,7 +59,7 @@ func Attend(ctx context.Context, conn net.Conn, t Task, over func(Result)) {
 func (s *stream) attend(f *frameReader, reserve func() bool, over func(Result)) {
 	err := s.readTarget(f)
 	if err == errRest {
-		go s.resume(func() { s.attend(f, reserve, over) }) // ends as this one would have
+		s.restReader(func() { s.attend(f, reserve, over) })
 		return
 	}
 	over(s.conclude(f, reserve, err))

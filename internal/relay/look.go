@@ -52,11 +52,11 @@ func (s *stream) lookOnce() (next time.Duration) {
 		s.brokeLocked(errCut)
 	case !s.aborted && wasReset(s.end):
 		s.abortLocked(wire.ResetAborted)
-		resetClose(s.end)
+		s.resetEndLocked()
 	case s.movedLocked():
 		return restAfter
 	default:
-		return s.restLocked()
+		s.restLocked()
 	}
 	return lookEvery
 }

@@ -2,115 +2,151 @@ package relay
 
 import (
 	"errors"
+	"net"
 	"os"
 	"time"
 
 	"github.com/tunnelpool/pool/internal/wire"
 )
 
-// Most users say nothing most of the time. The goroutines of their streams have
-// grown by what they did, by TLS above all, and a stack that has grown is not
-// given back while somebody waits on it. So both are relieved after a while
-// without a byte, by goroutines that have done nothing yet.
+// Most users say nothing most of the time. A goroutine that waits for one costs
+// its stack, and this has grown by what was done on it, by TLS above all. So a
+// stream that is still for a while is put to rest: both its goroutines end, and
+// the lounge waits for its sockets. Where there is no lounge they are relieved by
+// goroutines that have done nothing yet.
 
-const (
-	// restAfter is how long a stream that moved is left alone, and so how long
-	// it must have been still, once or twice this, until it is put to rest.
-	restAfter = 250 * time.Millisecond
+// restAfter is how long a stream that moved is left alone, and so how long it
+// must have been still, once or twice this, until it is put to rest.
+const restAfter = 500 * time.Millisecond
 
-	// A stream at rest is relieved twice. Go starts goroutines on stacks as large
-	// as what it found in use on average at its last collection, and the first
-	// relief may find the sizes of busier times. The second comes when there
-	// probably was another, see package slack.
-	reliefs    = 2
-	againAfter = 750 * time.Millisecond
-)
-
-// errRest: the reader is to be relieved.
+// errRest: the reader is to rest.
 var errRest = errors.New("at rest")
 
 // movedLocked reports whether bytes went either way since the last call.
 func (s *stream) movedLocked() bool {
 	all := s.sent.Load() + s.received.Load()
 	moved := all != s.moved
-	if s.moved = all; moved {
-		s.relieved = 0
-	}
+	s.moved = all
+	s.atRest = s.atRest && !moved
 	return moved
 }
 
 // restLocked wakes the two goroutines of a stream that is still, so that they
-// are relieved: the writer in its read of the endpoint, which loses nothing by
-// a deadline, the reader where it waits for a frame, and only there. It returns
-// when to look again.
-func (s *stream) restLocked() (next time.Duration) {
-	if s.relieved == reliefs || s.aborted || s.sentEnd != 0 || s.gotEnd != 0 {
-		return lookEvery
+// rest: the writer in its read of the endpoint, which loses nothing by a
+// deadline, the reader where it waits for a frame, and only there.
+func (s *stream) restLocked() {
+	if s.readerRests != 0 && closedHere(s.conn) { // by somebody else, whoever that may be
+		s.rouseReaderLocked()
 	}
-	s.relieved++
-	s.end.SetReadDeadline(time.Unix(1, 0))
+	if s.atRest || s.aborted || s.sentEnd != 0 || s.gotEnd != 0 {
+		return
+	}
+	s.atRest = true
+	if s.writerRests == 0 {
+		s.end.SetReadDeadline(time.Unix(1, 0))
+	}
 	if s.awaits && canPark && socketOf(s.conn) != nil {
 		s.woken = true
 		s.conn.SetReadDeadline(time.Unix(1, 0))
 	}
-	if s.relieved < reliefs {
-		return againAfter
-	}
-	return lookEvery
 }
 
-// await runs a wait of the reader's for the pooled connection, in which it may
-// be woken: then the error is errRest.
-func (s *stream) await(wait func() error) error {
+// next is the reader's next frame, or errRest.
+func (s *stream) next(f *frameReader) (wire.FrameHeader, error) {
 	s.mu.Lock()
 	s.awaits = true
 	s.mu.Unlock()
-	err := wait()
+	h, err := f.next()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.awaits = false
 	if !s.woken {
-		return err
+		return h, err
 	}
 	s.woken = false
 	if s.aborted {
-		s.boundLocked() // either has overwritten the other
+		s.boundLocked() // either deadline has overwritten the other
 	} else {
 		s.conn.SetReadDeadline(time.Time{})
 	}
 	if errors.Is(err, os.ErrDeadlineExceeded) {
-		return errRest
+		err = errRest
+		if !f.leftover() {
+			f.release()
+		}
 	}
-	return err
-}
-
-// next is the reader's next frame, or errRest.
-func (s *stream) next(f *frameReader) (h wire.FrameHeader, err error) {
-	err = s.await(func() (err error) {
-		h, err = f.next()
-		return err
-	})
 	return h, err
 }
 
-// resume waits until the pooled connection has something to say, or has ended,
-// and then goes on to read.
-func (s *stream) resume(read func()) {
-	err := s.await(func() error {
-		if raw := socketOf(s.conn); raw != nil {
-			return raw.Read(pollReadable)
+// restReader calls read when the pooled connection has something to say, or has
+// ended, or is closed here.
+func (s *stream) restReader(read func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	raw := socketOf(s.conn)
+	if !s.aborted {
+		var rests bool
+		s.readerRests, rests = theLounge.enter(raw, func() {
+			s.mu.Lock()
+			s.readerRests = 0
+			s.mu.Unlock()
+			read()
+		})
+		if rests {
+			s.read = read
+			return
 		}
-		return nil
-	})
-	if err == errRest {
-		go s.resume(read) // ends as this one would have
-		return
 	}
-	read() // meets the error too
+	go func() { // ends as the one before would have
+		_ = raw.Read(pollReadable) // the next read meets the error too
+		read()
+	}()
 }
 
-// wokenToRest takes an error that ended the writer's read: whether it was woken
-// to be relieved.
+// restWriter is the same for the writer and the endpoint.
+func (s *stream) restWriter() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.endGone && s.in.raw != nil {
+		var rests bool
+		s.writerRests, rests = theLounge.enter(s.in.raw, func() {
+			s.mu.Lock()
+			s.writerRests = 0
+			s.mu.Unlock()
+			s.copyOut()
+		})
+		if rests {
+			return
+		}
+	}
+	go s.copyOut() // ends as the one before would have
+}
+
+// rouseReaderLocked lets the reader see what became of the pooled connection:
+// the lounge knows neither of its deadlines nor of its being closed here.
+func (s *stream) rouseReaderLocked() {
+	if token := s.readerRests; token != 0 && theLounge.leave(token) {
+		s.readerRests = 0
+		go s.read() // ends as the reader does
+	}
+}
+
+func closedHere(conn net.Conn) bool {
+	raw := socketOf(conn)
+	return raw == nil || raw.Control(func(uintptr) {}) != nil
+}
+
+// resetEndLocked closes the endpoint with a reset, and lets the writer see it.
+func (s *stream) resetEndLocked() {
+	resetClose(s.end)
+	s.endGone = true
+	if token := s.writerRests; token != 0 && theLounge.leave(token) {
+		s.writerRests = 0
+		go s.copyOut() // ends as the writer does
+	}
+}
+
+// wokenToRest takes an error that ended the writer's read.
 func (s *stream) wokenToRest(err error) bool {
 	if !errors.Is(err, os.ErrDeadlineExceeded) {
 		return false

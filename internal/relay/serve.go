@@ -72,7 +72,7 @@ func Serve(ctx context.Context, user net.Conn, next func(context.Context) (*Offe
 func (h *handover) carry() {
 	keep, err := h.stream.readUser(h.frames)
 	if err == errRest {
-		go h.stream.resume(h.carry) // ends as this one would have
+		h.stream.restReader(h.carry)
 		return
 	}
 	h.finish(keep, err)

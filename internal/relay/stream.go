@@ -69,9 +69,13 @@ type stream struct {
 	over      bool             // nobody looks out any more
 	look      *time.Timer      // the next look
 	moved     int64            // bytes, as of the last look
-	relieved  int              // how often, since a byte went either way
+	atRest    bool             // no byte since it was put to rest
 	awaits    bool             // the reader waits for a frame
-	woken     bool             // by a deadline, to be relieved
+	woken     bool             // by a deadline, to rest
+
+	readerRests, writerRests uint64 // their tokens in the lounge; 0: they run
+	read                     func() // the resting reader's way on
+	endGone                  bool   // the endpoint was closed with a reset
 }
 
 func newStream(end net.Conn) *stream {
@@ -113,14 +117,14 @@ func (s *stream) begin() {
 // in front of the payload in the same buffer.
 func (s *stream) copyOut() {
 	if s.copyUntilRest() {
-		go s.copyOut() // ends as this one would have
+		s.restWriter()
 		return
 	}
 	close(s.writerDone)
 }
 
-// copyUntilRest reports whether the writer is to be relieved; otherwise our
-// direction is over.
+// copyUntilRest reports whether the writer is to rest; otherwise our direction
+// is over.
 func (s *stream) copyUntilRest() bool {
 	in := s.in
 	defer in.release()
@@ -247,6 +251,7 @@ func (s *stream) boundLocked() {
 	} else {
 		s.conn.SetWriteDeadline(last)
 	}
+	s.rouseReaderLocked()
 }
 
 func (s *stream) noteResetLocked(why wire.ResetReason) {
@@ -261,9 +266,9 @@ func (s *stream) noteResetLocked(why wire.ResetReason) {
 // woken by the deadline.
 func (s *stream) abort(why wire.ResetReason) {
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.abortLocked(why)
-	s.mu.Unlock()
-	resetClose(s.end)
+	s.resetEndLocked()
 }
 
 func (s *stream) abortLocked(why wire.ResetReason) {
@@ -293,7 +298,8 @@ func (s *stream) brokeLocked(err error) {
 	if s.conn != nil {
 		cut(s.conn)
 	}
-	resetClose(s.end)
+	s.rouseReaderLocked()
+	s.resetEndLocked()
 	s.changed.Broadcast()
 }
 
@@ -305,13 +311,13 @@ func (s *stream) receivedEnd(t wire.FrameType, why wire.ResetReason) (over bool)
 		s.aborted = true
 		s.noteResetLocked(why)
 		s.boundLocked()
+		s.resetEndLocked()
 	}
 	over = s.sentEnd != 0
 	whole := s.sentEnd == wire.FrameFin && !s.aborted // the endpoint has ended, and the writer with it
 	s.mu.Unlock()
 	switch {
 	case t == wire.FrameReset:
-		resetClose(s.end)
 	case whole:
 		closeInOrder(s.end)
 	default:
