@@ -40,7 +40,7 @@ func (cs *clientSession) open(number uint32, ref uint16, end streamEnd) error {
 	}
 	c.active.add()
 	c.tasks.Add(1)
-	go cs.attend(number, ref, end) // ends when the stream runs
+	go cs.attend(number, ref, end) // ends with the stream, or when that is at rest
 	return nil
 }
 

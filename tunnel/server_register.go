@@ -224,7 +224,7 @@ func (c *serverSession) listen(r wire.Register) (*published, wire.DenyCode, stri
 	}
 	c.publisher.services = append(c.publisher.services, sv)
 	sv.upLocked(c, r)
-	s.tasks.Go(func() { // ends when the port closes and its users are gone
+	s.tasks.Go(func() { // ends when the port closes; users are tasks of their own
 		sv.public.Serve(s.streams, func(user net.Conn) { s.serveUser(sv, user) })
 	})
 	return sv, wire.OK, ""

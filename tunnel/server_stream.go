@@ -43,7 +43,7 @@ type visit struct {
 }
 
 // serveUser takes one user through: a warm connection, a stream, and the
-// connection back. It owns user. It returns when the stream runs.
+// connection back. It owns user. It may return before that, see over.
 func (s *Server) serveUser(sv *published, user net.Conn) {
 	v := &visit{server: s, service: sv, user: user, patience: time.Now().Add(s.cfg.Wait)}
 	s.tasks.Add(1)

@@ -28,9 +28,9 @@ type Task struct {
 
 // Attend carries a stream on the client: it waits for START, commits with ACK,
 // dials the target and relays until both directions have ended, then writes
-// DONE. It returns when the target is dialed, or nothing came of it. over is
-// called once, at the end; the target's connection is closed by then, conn stays
-// the caller's. The end of ctx cuts the stream with a reset.
+// DONE. over is called once, at the end; the target's connection is closed by
+// then, conn stays the caller's. Attend may return earlier, when the stream is at
+// rest. The end of ctx cuts the stream with a reset.
 func Attend(ctx context.Context, conn net.Conn, t Task, over func(Result)) {
 	f := newFrameReader(conn, t.Number)
 	if err := commit(ctx, conn, f, t); err != nil {
@@ -52,10 +52,10 @@ func Attend(ctx context.Context, conn net.Conn, t Task, over func(Result)) {
 		go s.copyOut() // ends when target or conn does; finish waits for it
 	}
 	s.guard(ctx)
-	go s.attend(f, t.Reserve, over) // ends with DONE or the connection; on a small stack, which a dial outgrows
+	s.attend(f, t.Reserve, over)
 }
 
-// attend is the stream after the dial.
+// attend is the stream after the dial, until it is over or at rest.
 func (s *stream) attend(f *frameReader, reserve func() bool, over func(Result)) {
 	err := s.readTarget(f)
 	if err == errRest {

@@ -83,8 +83,9 @@ func TestRest(t *testing.T) {
 		{"the pooled connection breaks", func(t *testing.T, r *rig) {
 			cut(r.server)
 			seesReset(t, r.target)
-			served, attended := r.results(t)
-			require.False(t, served.Keep || attended.Keep)
+			require.False(t, await(t, r.attended).Keep)
+			r.cancelServer() // it would learn that it was closed here at the next look
+			require.False(t, await(t, r.served).Keep)
 		}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

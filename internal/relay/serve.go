@@ -42,10 +42,10 @@ type Offering struct {
 
 // Serve carries a user's stream on the server, on a connection of the first
 // offering that the client takes, see package handoff. next makes an offering;
-// it may wait, and its error ends the user. Serve returns when the client has
-// taken the user over, or nothing came of it. over is called once, when the
-// client's DONE has arrived or something broke; user is closed by then. The end
-// of ctx cuts the stream with a reset.
+// it may wait, and its error ends the user. over is called once, when the client's
+// DONE has arrived or something broke; user is closed by then. Serve may return
+// earlier, when the stream is at rest. The end of ctx cuts the stream with a
+// reset.
 func Serve(ctx context.Context, user net.Conn, next func(context.Context) (*Offering, error), over func(Result)) {
 	crashResets(user)
 	o, err := next(ctx)
@@ -65,10 +65,10 @@ func Serve(ctx context.Context, user net.Conn, next func(context.Context) (*Offe
 		h.finish(false, err)
 		return
 	}
-	go h.carry() // ends with DONE or the connection; on a small stack, which what was done here has outgrown
+	h.carry()
 }
 
-// carry is the stream after ACK.
+// carry is the stream after ACK, until it is over or at rest.
 func (h *handover) carry() {
 	keep, err := h.stream.readUser(h.frames)
 	if err == errRest {
