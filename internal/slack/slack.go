@@ -15,9 +15,11 @@ const (
 	// lookEvery is how often the heap is looked at; a look costs microseconds.
 	lookEvery = 250 * time.Millisecond
 
-	// worth is the slack that is not worth a collection, and worthShare the same
-	// as a share of what is alive, which is what a collection costs.
-	worth      = 1 << 20
+	// worth is the slack from which on a collection is worth it: more than what
+	// every Go program lets come before its first, so that a small one is left
+	// alone. worthShare is the same as a share of what is alive, which is what a
+	// collection costs.
+	worth      = 4 << 20
 	worthShare = 8
 
 	// calmLooks bounds the collections: while the program allocates steadily it

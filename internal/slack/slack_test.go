@@ -20,8 +20,9 @@ func TestDue(t *testing.T) {
 		now  look
 		want bool
 	}{
-		{"nothing to give back", look{allocated: 500 * mb, alive: 2 * mb, slack: mb / 2}, false},
-		{"a small program at rest", look{allocated: 500 * mb, alive: 2 * mb, slack: 2 * mb}, true},
+		{"nothing to give back", look{allocated: 500 * mb, alive: 2 * mb, slack: mb}, false},
+		{"a small program", look{allocated: 500 * mb, alive: 2 * mb, slack: 3 * mb}, false},
+		{"a small program after a burst", look{allocated: 500 * mb, alive: 2 * mb, slack: 5 * mb}, true},
 		{"little beside what is alive", look{allocated: 500 * mb, alive: 80 * mb, slack: 9 * mb}, false},
 		{"after a burst", look{allocated: 501 * mb, alive: 80 * mb, slack: 70 * mb}, true},
 		{"in the middle of one", look{allocated: 540 * mb, alive: 80 * mb, slack: 70 * mb}, false},
