@@ -117,7 +117,8 @@ func (f *frameReader) widen(n int) {
 		return
 	}
 	begun := f.buf[f.r:f.w] // in small
-	f.in.bulk = n > smallBuffer
+	f.in.passedOn()
+	f.in.got(n, n > smallBuffer)
 	f.in.borrow()
 	f.w = copy(f.in.buf, begun)
 	f.buf, f.r = f.in.buf, 0

@@ -131,7 +131,7 @@ func FuzzParseFrameHeader(f *testing.F) {
 		f.Add(unhex(f, g.hex))
 	}
 	f.Add([]byte{})
-	f.Add(unhex(f, "03 04 00 01 00 00 00 01"))
+	f.Add(unhex(f, "03 10 00 01 00 00 00 01"))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		h, err := ParseFrameHeader(b)
 		if err != nil {
