@@ -21,7 +21,7 @@ type batch struct {
 	// reading is held for a whole read of the holder's, as TLS holds a lock of
 	// its own. TLS reads within it, and then heeds what follows.
 	reading sync.Mutex
-	ahead   bool // several records are wanted
+	ahead   int  // how much of what is encrypted may be read beyond what TLS asks for
 	now     bool // come back at once when there is nothing
 	full    bool // the last read left no room: there is probably more
 
@@ -98,14 +98,14 @@ func (b *batch) NetConn() net.Conn { return b.TCPConn }
 func (b *batch) readThrough(session net.Conn, p []byte) (int, error) {
 	b.reading.Lock()
 	defer b.reading.Unlock()
-	b.ahead = len(p) > recordSize
+	b.ahead = len(p) - aFew // so that TLS, which keeps some itself, leaves nothing unread
 	n, err := session.Read(p)
 	for b.now = true; err == nil && len(p)-n >= recordSize; {
 		var more int
 		more, err = session.Read(p[n:])
 		n += more
 	}
-	b.now, b.ahead = false, false
+	b.now, b.ahead = false, 0
 	if n > 0 {
 		err = nil // nothing yet; or TLS remembers it for the next read
 	}
@@ -115,12 +115,16 @@ func (b *batch) readThrough(session net.Conn, p []byte) (int, error) {
 // recordSize is the most that a TLS record carries.
 const recordSize = 16 << 10
 
+// aFew records are moved one by one: they are not worth a buffer that a peer may
+// hold up.
+const aFew = 4 * recordSize
+
 // Read is TLS's.
 func (b *batch) Read(p []byte) (int, error) {
 	if n := b.takeUnread(p); n > 0 {
 		return n, nil
 	}
-	if b.ahead && b.full {
+	if b.ahead > 0 && b.full {
 		if n, err := b.readAhead(p); err != errNothingYet {
 			return n, err
 		}
@@ -166,12 +170,14 @@ func (b *batch) readAhead(p []byte) (int, error) {
 	if in == nil {
 		return 0, errNothingYet
 	}
-	n, err := readNow(b.raw, in[:])
+	space := in[:min(len(in), b.ahead)]
+	n, err := readNow(b.raw, space)
 	if err != nil {
 		in.giveBack()
 		return 0, err
 	}
-	b.full = n == len(in)
+	b.full = n == len(space)
+	b.ahead -= n
 	b.mu.Lock()
 	b.in, b.unread = in, in[:n]
 	if b.closed {

@@ -39,7 +39,7 @@ func (e *entry) read(b []byte) (int, error) {
 }
 
 func (e *entry) write(b []byte) (int, error) {
-	if e.bulk == nil || len(b) <= recordSize {
+	if e.bulk == nil || len(b) <= aFew {
 		return e.conn.Write(b)
 	}
 	return e.bulk.writeThrough(e.conn, b)

@@ -48,7 +48,7 @@ func Attend(ctx context.Context, conn net.Conn, t Task, over func(Result)) {
 		s.endOut(wire.FrameReset, refused)
 	} else {
 		crashResets(target)
-		s.end, s.in = target, newSource(target)
+		s.end, s.in, f.to = target, newSource(target), target
 		go s.copyOut() // ends when target or conn does; finish waits for it
 	}
 	s.guard(ctx)

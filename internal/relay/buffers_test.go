@@ -5,7 +5,6 @@ import (
 	"io"
 	"net"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -47,35 +46,4 @@ func TestLargeBuffersAreBounded(t *testing.T) {
 	r.user.CloseWrite()
 	r.target.CloseWrite()
 	r.keptByBoth(t)
-}
-
-// TestSlowStreamsTakeSmallBuffers: a large one would be held for long, and be of
-// no use.
-func TestSlowStreamsTakeSmallBuffers(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		a, b := net.Pipe()
-		defer b.Close()
-		go func() { // ends with b
-			for {
-				if _, err := a.Write(make([]byte, largeBuffer)); err != nil {
-					return
-				}
-			}
-		}()
-		in := newSource(b)
-		defer in.release()
-		large := func() bool {
-			_, err := in.read(0, largeBuffer)
-			require.NoError(t, err)
-			return in.loan.large()
-		}
-		require.False(t, large(), "before it is known that there is much")
-		require.True(t, large())
-		for range 3 {
-			time.Sleep(time.Second) // as it is passed on
-			require.False(t, large())
-		}
-		large() // it is passed on at once again
-		require.True(t, large())
-	})
 }

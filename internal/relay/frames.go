@@ -18,6 +18,7 @@ var errProtocol = errors.New("protocol error")
 type frameReader struct {
 	in     *source
 	stream uint32
+	to     net.Conn // where the payload goes; nil: not known yet
 	small  [3 * wire.FrameHeaderSize]byte
 	buf    []byte // small, or what in has borrowed
 	r, w   int    // buf[r:w] is unread
@@ -100,7 +101,7 @@ func (f *frameReader) fill(n int) error {
 func (f *frameReader) read(need int) (int, error) {
 	switch {
 	case f.in.raw != nil && f.w == 0:
-		n, err := f.in.read(0, largeBuffer)
+		n, err := f.in.read(0, f.room())
 		if f.buf = f.small[:]; f.in.loan != nil {
 			f.buf = f.in.buf
 		}
@@ -108,7 +109,15 @@ func (f *frameReader) read(need int) (int, error) {
 	case f.in.loan == nil:
 		return f.in.conn.Read(f.buf[f.w:min(len(f.buf), f.w+need)])
 	}
-	return f.in.conn.Read(f.buf[f.w:])
+	return f.in.conn.Read(f.buf[f.w:min(len(f.buf), f.w+f.room())])
+}
+
+// room is how much may be read at once.
+func (f *frameReader) room() int {
+	if !f.in.bulk || f.to == nil {
+		return smallBuffer
+	}
+	return sendRoom(f.to)
 }
 
 // widen makes room for n bytes of payload, or for much of them.
@@ -117,9 +126,8 @@ func (f *frameReader) widen(n int) {
 		return
 	}
 	begun := f.buf[f.r:f.w] // in small
-	f.in.passedOn()
-	f.in.got(n, n > smallBuffer)
-	f.in.borrow()
+	f.in.bulk = n > smallBuffer
+	f.in.borrow(f.in.wantsLarge(f.room()))
 	f.w = copy(f.in.buf, begun)
 	f.buf, f.r = f.in.buf, 0
 }

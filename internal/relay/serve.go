@@ -57,7 +57,9 @@ func Serve(ctx context.Context, user net.Conn, next func(context.Context) (*Offe
 	s := newStream(user)
 	s.conn, s.number = o.Conn, o.Number
 	s.guard(ctx)
-	h := &handover{stream: s, frames: newFrameReader(s.conn, s.number), next: next, current: o, over: over}
+	f := newFrameReader(s.conn, s.number)
+	f.to = user
+	h := &handover{stream: s, frames: f, next: next, current: o, over: over}
 	s.begin()
 	s.conn.SetReadDeadline(time.Now().Add(o.AckWait)) // before the writer, whose abort may set its own
 	go s.copyOut()                                    // ends when user or conn does; finish waits for it

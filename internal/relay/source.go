@@ -6,7 +6,6 @@ import (
 	"net"
 	"os"
 	"syscall"
-	"time"
 )
 
 // source reads a connection through a buffer that it borrows. Where it has
@@ -18,17 +17,13 @@ type source struct {
 
 	buf  []byte  // nil: none is borrowed
 	loan *buffer // whose buf is
-	bulk bool    // the next buffer is a large one
+	bulk bool    // the last read would have filled a small buffer
 	from int     // the part of buf that is read into
 	most int
 	look bool // come back at once when there is nothing
 	n    int  // what attempt has read
 	err  error
 	try  func(fd uintptr) bool // attempt, bound once
-
-	moved int       // what was read last, if it was much
-	since time.Time // when that was
-	slow  bool      // it took long to be passed on
 }
 
 // newSource reads conn, whose socket is used directly if it is plain TCP.
@@ -59,12 +54,12 @@ func plainTCP(conn net.Conn) (*net.TCPConn, bool) {
 
 // borrow takes a buffer, unless there is one of the right size. What is in
 // another one is lost.
-func (in *source) borrow() {
-	if in.loan != nil && in.loan.large() != in.bulk {
+func (in *source) borrow(large bool) {
+	if in.loan != nil && in.loan.large() != large {
 		in.release()
 	}
 	if in.loan == nil {
-		in.loan = borrowBuffer(in.bulk)
+		in.loan = borrowBuffer(large)
 		in.buf = in.loan.bytes
 	}
 }
@@ -80,9 +75,8 @@ func (in *source) release() {
 // read waits for bytes and reads at most most of them to buf[from:]. What was in
 // the buffer is lost. It stays borrowed until a read finds nothing, or release.
 func (in *source) read(from, most int) (n int, err error) {
-	in.passedOn()
 	if in.raw == nil {
-		in.borrow()
+		in.borrow(in.wantsLarge(most))
 		n, err = in.conn.Read(in.part(from, most))
 	} else {
 		in.from, in.most, in.look = from, most, false
@@ -91,31 +85,12 @@ func (in *source) read(from, most int) (n int, err error) {
 		}
 		n, err = in.result()
 	}
-	in.got(n, from+n >= smallBuffer)
+	in.bulk = from+n >= smallBuffer
 	return n, err
 }
 
-// slowByte is how long a byte may take to be passed on where a large buffer is
-// of use: at 10 MB/s the processor has time for small ones, and a stream would
-// keep the large one for a tenth of a second.
-const slowByte = 100 * time.Nanosecond
-
-// got notes what was read, or is about to be, and whether it is much: more than
-// a small buffer takes.
-func (in *source) got(n int, much bool) {
-	in.bulk, in.moved = much && !in.slow, 0
-	if much {
-		in.moved, in.since = n, time.Now()
-	}
-}
-
-// passedOn looks at how long that took.
-func (in *source) passedOn() {
-	if in.moved > 0 {
-		in.slow = time.Since(in.since) > time.Duration(in.moved)*slowByte
-		in.bulk = in.bulk && !in.slow
-	}
-}
+// wantsLarge: less than a quarter of a large buffer is not worth one.
+func (in *source) wantsLarge(most int) bool { return in.bulk && most >= largeBuffer/4 }
 
 // ready reads what is there to buf[from:], at most most, without waiting. It
 // tells of bytes only: an end or an error is the next read's.
@@ -138,7 +113,7 @@ func (in *source) part(from, most int) []byte {
 // attempt is what the socket's poller calls: false waits until the socket is
 // readable.
 func (in *source) attempt(fd uintptr) bool {
-	in.borrow()
+	in.borrow(in.wantsLarge(in.most))
 	var again bool
 	if in.n, again, in.err = readSocket(fd, in.part(in.from, in.most)); again {
 		in.release()

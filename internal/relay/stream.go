@@ -134,6 +134,8 @@ func (s *stream) copyUntilRest() bool {
 			if room = s.awaitRoom(room); room == 0 {
 				continue // acked meanwhile, or broken: then the read fails
 			}
+		} else if in.bulk {
+			room = sendRoom(s.conn)
 		}
 		n, err := in.read(wire.FrameHeaderSize, room)
 		if n > 0 && !s.write(in.buf[:wire.FrameHeaderSize+n]) {
