@@ -1,6 +1,7 @@
 package pool
 
 import (
+	"bytes"
 	"io"
 	"net"
 	"os"
@@ -26,8 +27,8 @@ type batch struct {
 	full    bool // the last read left no room: there is probably more
 
 	mu     sync.Mutex   // guards what follows
-	in     *batchBuffer // nil: nothing is unread
-	unread []byte       // what was read and not asked for yet, in in
+	unread []byte       // what was read and not asked for yet
+	in     *batchBuffer // whose bytes those are, during a read of the holder's
 	closed bool
 
 	writing  sync.Mutex   // guards what follows, but for flushing
@@ -106,6 +107,7 @@ func (b *batch) readThrough(session net.Conn, p []byte) (int, error) {
 		n += more
 	}
 	b.now, b.ahead = false, 0
+	b.shrinkUnread()
 	if n > 0 {
 		err = nil // nothing yet; or TLS remembers it for the next read
 	}
@@ -150,7 +152,19 @@ func (b *batch) takeUnread(p []byte) int {
 func (b *batch) dropUnreadLocked() {
 	if b.in != nil {
 		b.in.giveBack()
-		b.in, b.unread = nil, nil
+	}
+	b.in, b.unread = nil, nil
+}
+
+// shrinkUnread gives the buffer back that bytes are left in, which is seldom: who
+// pauses holds no more than those.
+func (b *batch) shrinkUnread() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.in != nil {
+		rest := bytes.Clone(b.unread)
+		b.dropUnreadLocked()
+		b.unread = rest
 	}
 }
 

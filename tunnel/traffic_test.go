@@ -53,7 +53,8 @@ func TestLargeFile(t *testing.T) {
 // the same time.
 func TestConcurrentConnections(t *testing.T) {
 	inEachMode(t, func(t *testing.T, mode pool.TLSMode) {
-		g := startClient(t, startServer(t, mode), startTarget(t, echo))
+		h := startServer(t, mode, func(cfg *ServerConfig) { cfg.Wait = time.Minute }) // as long as the users
+		g := startClient(t, h, startTarget(t, echo))
 		var total, equal sync.Map
 		var users sync.WaitGroup
 		for i := range 200 {
@@ -209,7 +210,8 @@ func TestIdleConnections(t *testing.T) {
 }
 
 // TestRecycling has 2,000 users come one after the other. The pool that was
-// warm serves all of them.
+// warm serves all of them. A user who takes longer than an interval, on a busy
+// machine, may have another connection dialed: one user in a hundred at most.
 func TestRecycling(t *testing.T) {
 	inEachMode(t, func(t *testing.T, mode pool.TLSMode) {
 		h := startServer(t, mode)
@@ -229,8 +231,8 @@ func TestRecycling(t *testing.T) {
 			func() string { return "streams do not end" })
 		client, server := g.Stats(), h.Stats()
 		require.EqualValues(t, 2000, server.Streams)
-		require.LessOrEqual(t, client.Pool.Created, uint64(client.Pool.Capacity))
-		require.LessOrEqual(t, server.Pools[0].Created, uint64(client.Pool.Capacity))
+		require.LessOrEqual(t, client.Pool.Created, uint64(client.Pool.Capacity+2000/100))
+		require.LessOrEqual(t, server.Pools[0].Created, uint64(client.Pool.Capacity+2000/100))
 		t.Logf("2000 users, %d connections created (server %d), capacity %d, PoolMin %d; closed %v",
 			client.Pool.Created, server.Pools[0].Created, client.Pool.Capacity, g.cfg.PoolMin, client.Pool.Closed)
 	})

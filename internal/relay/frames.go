@@ -109,7 +109,12 @@ func (f *frameReader) read(need int) (int, error) {
 	case f.in.loan == nil:
 		return f.in.conn.Read(f.buf[f.w:min(len(f.buf), f.w+need)])
 	}
-	return f.in.conn.Read(f.buf[f.w:min(len(f.buf), f.w+f.room())])
+	room := f.room()
+	if f.w == 0 {
+		f.in.borrow(f.in.wantsLarge(room))
+		f.buf = f.in.buf
+	}
+	return f.in.conn.Read(f.buf[f.w:min(len(f.buf), f.w+room)])
 }
 
 // room is how much may be read at once.
