@@ -148,6 +148,7 @@ func TestPoolBudget(t *testing.T) {
 		idle += p.Idle
 	}
 	require.Equal(t, limit, idle)
+	eventually(t, func() bool { return first.Services()[0].Up }, first.log.text)
 	works(t, first)
 }
 
