@@ -85,7 +85,7 @@ type stage struct {
 	target string
 	server *tunnel.Server
 	warm   *tunnel.Client // default pool: finds connections ready
-	cold   *tunnel.Client // pool of one: a second user finds it empty
+	cold   *tunnel.Client // pool of one, and no carrier: a second user has to wait for a dial
 	stop   []func()       // end the clients
 	joined sync.WaitGroup // the clients
 	wait   sync.WaitGroup // everything else, which ctx ends
@@ -116,16 +116,16 @@ func (d *stage) build(ctx context.Context, rtt time.Duration) error {
 		d.wait.Go(func() { <-ctx.Done(); link.Close() })
 		dial = func(ctx context.Context, _, _ string) (net.Conn, error) { return link.Dial(ctx) }
 	}
-	if d.warm, err = d.client(ctx, "warm", address, 0, dial); err != nil {
+	if d.warm, err = d.client(ctx, "warm", address, 0, 0, dial); err != nil {
 		return err
 	}
-	d.cold, err = d.client(ctx, "cold", address, 1, dial)
+	d.cold, err = d.client(ctx, "cold", address, 1, -1, dial)
 	return err
 }
 
-func (d *stage) client(ctx context.Context, name, server string, poolMax int, dial func(context.Context, string, string) (net.Conn, error)) (*tunnel.Client, error) {
+func (d *stage) client(ctx context.Context, name, server string, poolMax, carriers int, dial func(context.Context, string, string) (net.Conn, error)) (*tunnel.Client, error) {
 	c, err := tunnel.NewClient(tunnel.ClientConfig{
-		Server: server, Key: d.key, Name: name, PoolMax: poolMax, Drain: -1, Dial: dial, Logger: d.log,
+		Server: server, Key: d.key, Name: name, PoolMax: poolMax, Carriers: carriers, Drain: -1, Dial: dial, Logger: d.log,
 		Services: []tunnel.Service{{Name: "page", Target: d.target}},
 	})
 	if err != nil {
@@ -186,7 +186,7 @@ func (d *stage) prove(ctx context.Context, out io.Writer) error {
 	}
 	fmt.Fprintf(out, "  The page came through the tunnel.\n")
 	fmt.Fprintf(out, "    first byte, warm  %9s   a connection was ready\n", millis(warm))
-	fmt.Fprintf(out, "    first byte, cold  %9s   the pool was empty: dial, TLS and proof came first\n\n", millis(cold))
+	fmt.Fprintf(out, "    first byte, cold  %9s   without a connection ready: dial, TLS and proof came first\n\n", millis(cold))
 	return nil
 }
 
