@@ -45,7 +45,8 @@ const (
 	// flushTime bounds how long the last frames may take to be written.
 	flushTime = time.Second
 
-	// missedBeats is how many heartbeats without a frame mean that it is dead.
+	// missedBeats is how many heartbeats without a frame put a carrier in doubt,
+	// and end one without streams.
 	missedBeats = 3
 )
 

@@ -294,8 +294,9 @@ func TestDeadlines(t *testing.T) {
 	})
 }
 
-// TestSilence: a carrier on which nothing comes for three beats is dead; one
-// that answers is not, however long nobody uses it.
+// TestSilence: a carrier without streams on which nothing comes for three beats
+// is dead; one that answers is not, however long nobody uses it. With streams it
+// goes on: nobody is put on it until something comes.
 func TestSilence(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d, a := net.Pipe()
@@ -318,6 +319,22 @@ func TestSilence(t *testing.T) {
 			require.ErrorIs(t, run(t, mute).ended(t), ErrSilent)
 			require.Equal(t, missedBeats*time.Second, time.Since(begun))
 		}
+
+		conn, b := net.Pipe()
+		quiet := run(t, NewServer(b, time.Second, func() {}))
+		s, err := quiet.Open(1)
+		require.NoError(t, err)
+		go io.Copy(io.Discard, conn) // ends with conn
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		_, ok = quiet.Usable()
+		require.False(t, ok)
+		send(t, conn, wire.FrameAck, 1)
+		require.Equal(t, wire.FrameAck, header(t, s).Type)
+		_, ok = quiet.Usable()
+		require.True(t, ok)
+		s.Close()
+		require.ErrorIs(t, quiet.ended(t), ErrSilent)
 	})
 }
 

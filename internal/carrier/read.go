@@ -45,11 +45,10 @@ func (c *Carrier) read() error {
 }
 
 func readError(err error) error {
-	var ne net.Error
 	switch {
 	case errors.Is(err, ErrProtocol):
 		return err
-	case errors.As(err, &ne) && ne.Timeout():
+	case isTimeout(err):
 		return ErrSilent
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return fmt.Errorf("%w: closed by the other side", ErrEnded)
@@ -57,23 +56,48 @@ func readError(err error) error {
 	return fmt.Errorf("%w: %w", ErrEnded, err)
 }
 
-// hearing reads the connection and notes that something came.
+// hearing reads the connection and notes whether something came. Silence is the
+// end of a carrier without streams. One with streams goes on, as a stream on a
+// connection of its own would: the path may be back.
 type hearing struct{ c *Carrier }
 
 func (h *hearing) Read(b []byte) (int, error) {
 	c := h.c
-	c.conn.SetReadDeadline(time.Now().Add(missedBeats * c.beat))
-	n, err := c.conn.Read(b)
-	if n > 0 {
-		c.mu.Lock()
-		doubted := c.doubted
-		c.doubted = false
-		c.mu.Unlock()
-		if doubted {
-			c.usable()
+	for {
+		c.conn.SetReadDeadline(time.Now().Add(missedBeats * c.beat))
+		n, err := c.conn.Read(b)
+		switch {
+		case n > 0:
+			c.hears()
+		case isTimeout(err) && c.staysSilent():
+			continue
 		}
+		return n, err
 	}
-	return n, err
+}
+
+// hears ends a doubt.
+func (c *Carrier) hears() {
+	c.mu.Lock()
+	doubted := c.doubted
+	c.doubted = false
+	c.mu.Unlock()
+	if doubted {
+		c.usable()
+	}
+}
+
+// staysSilent reports whether a carrier on which nothing comes goes on.
+func (c *Carrier) staysSilent() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.doubted = true
+	return len(c.streams) > 0
+}
+
+func isTimeout(err error) bool {
+	var ne net.Error
+	return errors.As(err, &ne) && ne.Timeout()
 }
 
 func (c *Carrier) readWindow(r *bufio.Reader, h wire.FrameHeader) error {

@@ -46,7 +46,6 @@ func (c *Carrier) write() {
 			runtime.Gosched() // who is about to send too, goes along
 			continue
 		}
-		c.conn.SetWriteDeadline(time.Now().Add(missedBeats * c.beat))
 		if _, err := c.conn.Write(out); err != nil {
 			c.fail(fmt.Errorf("%w: write: %w", ErrEnded, err))
 			return
