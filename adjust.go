@@ -66,7 +66,9 @@ func (c controller) step(a adjustment, o observation) adjustment {
 	case o.failing():
 		next.reserve = min(next.reserve, float64(a.capacity-max(a.capacity/failureShrink, 1)))
 	case o.healthy():
-		next.reserve = max(next.reserve, o.missing)
+		if o.missing > next.reserve { // max would take what is not a number
+			next.reserve = o.missing
+		}
 		if o.waited > 0 {
 			next.reserve = max(next.reserve, float64(a.capacity))
 			next.reserve += next.reserve / waitGrowth

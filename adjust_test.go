@@ -210,6 +210,7 @@ func FuzzControllerBounds(f *testing.F) {
 	f.Add(3, 1000, int64(7), int64(9), math.MinInt, int64(math.MinInt64), math.Inf(-1),
 		math.MinInt, math.MinInt, math.Inf(-1), math.MinInt, math.MinInt, int64(math.MinInt64))
 	f.Add(3, 1000, int64(7), int64(9), 5, int64(8), math.NaN(), 5, 1, math.NaN(), 1, 1, int64(1))
+	f.Add(3, 1000, int64(7), int64(9), 5, int64(8), math.NaN(), 33, 1, math.NaN(), -79, 1, int64(1))
 	f.Fuzz(func(t *testing.T, minCap, maxCap int, minInterval, maxInterval int64,
 		capacity int, interval int64, reserve float64,
 		idle, waited int, missing float64, attempted, succeeded int, elapsed int64) {
