@@ -1,4 +1,4 @@
-// Package access says who may have what: for now, which public ports a client
+// Package access says who may have what: which public ports a client
 // may ask for.
 package access
 

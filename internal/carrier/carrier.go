@@ -16,7 +16,7 @@ const (
 	// spareRoom what all streams of a carrier may have beyond the first together:
 	// the bounds of what a peer can have us keep.
 	firstRoom = 32 << 10
-	mostRoom  = 512 << 10
+	mostRoom  = 256 << 10
 	spareRoom = 16 << 20
 
 	// slack is what frames other than DATA may take without room.

@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -72,6 +73,7 @@ func freezeOne(t *testing.T, whom string, heartbeat, freeze time.Duration, verdi
 	for _, p := range []*process{server, client} { // control, eight pooled, two carriers, one listener at least
 		require.Eventually(t, func() bool { r := resourcesOf(t, p); return r.descriptors == nil || len(r.descriptors) >= 11 }, patience, 10*time.Millisecond)
 	}
+	loungesMade(t, "127.0.0.1:"+port, server, client)
 	before := [2]resources{resourcesOf(t, server), resourcesOf(t, client)}
 
 	frozen.signal(syscall.SIGSTOP)
@@ -106,6 +108,32 @@ func freezeOne(t *testing.T, whom string, heartbeat, freeze time.Duration, verdi
 	}
 }
 
+// loungesMade has a user stay silent until both programs have what they make for
+// the first stream at rest, and keep: one epoll beside the runtime's and the
+// pool's. Then everything else is as before.
+func loungesMade(t *testing.T, public string, programs ...*process) {
+	t.Helper()
+	before := make([]int, len(programs))
+	for i, p := range programs {
+		before[i] = len(resourcesOf(t, p).descriptors)
+	}
+	user, err := net.Dial("tcp", public)
+	require.NoError(t, err)
+	defer user.Close()
+	eventually := func(of func(i int, r resources) bool) {
+		t.Helper()
+		for i, p := range programs {
+			require.Eventually(t, func() bool {
+				r := resourcesOf(t, p)
+				return r.descriptors == nil || of(i, r)
+			}, patience, 10*time.Millisecond)
+		}
+	}
+	eventually(func(_ int, r resources) bool { return strings.Count(strings.Join(r.descriptors, " "), "[eventpoll]") >= 3 })
+	user.Close()
+	eventually(func(i int, r resources) bool { return len(r.descriptors) <= before[i]+1 })
+}
+
 // resources are what a process holds. Where the system does not tell it is
 // nothing.
 type resources struct {
@@ -126,9 +154,7 @@ func resourcesOf(t *testing.T, p *process) (r resources) {
 	}
 	for _, d := range open {
 		if what, err := os.Readlink(filepath.Join(at, "fd", d.Name())); err == nil { // else it was closed just now
-			if !strings.HasPrefix(what, "anon_inode:") { // the runtime's and the lounge's, which is made when first needed
-				r.descriptors = append(r.descriptors, what)
-			}
+			r.descriptors = append(r.descriptors, what)
 		}
 	}
 	status, err := os.ReadFile(filepath.Join(at, "status"))
