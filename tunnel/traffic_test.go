@@ -53,8 +53,7 @@ func TestLargeFile(t *testing.T) {
 // the same time.
 func TestConcurrentConnections(t *testing.T) {
 	inEachMode(t, func(t *testing.T, mode pool.TLSMode) {
-		h := startServer(t, mode, func(cfg *ServerConfig) { cfg.Wait = time.Minute }) // as long as the users
-		g := startClient(t, h, startTarget(t, echo))
+		g := startClient(t, startServer(t, mode), startTarget(t, echo))
 		var total, equal sync.Map
 		var users sync.WaitGroup
 		for i := range 200 {
