@@ -129,7 +129,9 @@ func loungesMade(t *testing.T, public string, programs ...*process) {
 			}, patience, 10*time.Millisecond)
 		}
 	}
-	eventually(func(_ int, r resources) bool { return strings.Count(strings.Join(r.descriptors, " "), "[eventpoll]") >= 3 })
+	eventually(func(_ int, r resources) bool {
+		return strings.Count(strings.Join(r.descriptors, " "), "[eventpoll]") >= 3
+	})
 	user.Close()
 	eventually(func(i int, r resources) bool { return len(r.descriptors) <= before[i]+1 })
 }
