@@ -1,6 +1,7 @@
 package tunnel
 
 import (
+	"context"
 	"fmt"
 	"testing"
 	"time"
@@ -88,4 +89,30 @@ func TestLine(t *testing.T) {
 	l.leave(b)
 	l.leave(d)
 	require.True(t, l.clear(came(5)))
+}
+
+// TestFirstInLineAlready: a user whose connection came to nothing joins the line
+// when the service is up again already, and before one who has yet to notice.
+// Nobody else is going to tell either of them.
+func TestFirstInLineAlready(t *testing.T) {
+	h := startServer(t, pool.TLSPlain)
+	startClient(t, h, startTarget(t, echo))
+	h.mu.Lock()
+	var sv *published
+	for _, p := range h.publishers {
+		sv = p.services[0]
+	}
+	now := time.Now()
+	late := &visit{server: h.Server, service: sv, patience: now.Add(2 * time.Minute)}
+	sv.line.join(late)
+	h.mu.Unlock()
+
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	for _, v := range []*visit{{server: h.Server, service: sv, patience: now.Add(time.Minute)}, late} {
+		c, _, err := v.session(ctx)
+		require.NoError(t, err)
+		require.NotNil(t, c)
+		v.leaveLine()
+	}
 }

@@ -53,10 +53,11 @@ func (v *visit) session(ctx context.Context) (c *serverSession, ref uint16, err 
 		s.mu.Lock()
 		c, ref = sv.session, sv.ref
 		withdrawn, changed := sv.withdrawn, sv.owner.changed
-		ready := c != nil && !c.over() && sv.line.clear(v)
-		if !ready && !withdrawn {
+		up := c != nil && !c.over()
+		if !withdrawn && !(up && sv.line.clear(v)) {
 			sv.line.join(v)
 		}
+		ready := up && sv.line.clear(v) // it may have joined before all others
 		s.mu.Unlock()
 		switch {
 		case withdrawn:
