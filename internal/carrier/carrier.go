@@ -138,7 +138,7 @@ func (c *Carrier) fail(cause error) {
 		c.cause = cause
 		close(c.ended)
 		for _, s := range c.streams {
-			s.changed.Broadcast()
+			s.wakeLocked()
 		}
 		c.drained.Broadcast()
 	}

@@ -429,3 +429,35 @@ func TestWholeFrames(t *testing.T) {
 	_, err = s.Write(wire.AppendFrame(nil, wire.FrameData, 1, 1, 2, 3)[:10])
 	require.ErrorIs(t, err, ErrProtocol)
 }
+
+// TestAwaitRead: whoever waits without a goroutine is called once, for whatever a
+// Read would have returned with, and not after it has left.
+func TestAwaitRead(t *testing.T) {
+	for name, cause := range map[string]func(t *testing.T, server, client running, s, c *Stream){
+		"bytes":    func(t *testing.T, _, _ running, s, _ *Stream) { send(t, s, wire.FrameData, 1, 'x') },
+		"cut":      func(_ *testing.T, _, _ running, s, _ *Stream) { s.Close() },
+		"closed":   func(_ *testing.T, _, _ running, _, c *Stream) { c.Close() },
+		"deadline": func(_ *testing.T, _, _ running, _, c *Stream) { c.SetReadDeadline(time.Now().Add(time.Millisecond)) },
+		"the end":  func(_ *testing.T, server, _ running, _, _ *Stream) { server.Close() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			server, client := pair(t)
+			s, c := begun(t, server, client, 1)
+			called := make(chan struct{}, 2)
+			await := func() func() bool { return c.AwaitRead(func() { called <- struct{}{} }) }
+			require.True(t, await()())
+			leave := await()
+			require.Empty(t, called)
+			cause(t, server, client, s, c)
+			for range 2 { // the second finds it so
+				select {
+				case <-called:
+				case <-time.After(patience):
+					require.Fail(t, "nobody called")
+				}
+				require.False(t, leave())
+				leave = await()
+			}
+		})
+	}
+}

@@ -116,7 +116,7 @@ func (c *Carrier) readWindow(r *bufio.Reader, h wire.FrameHeader) error {
 		if s.room += more; s.room > wire.MaxWindow {
 			return fmt.Errorf("%w: room for %d bytes", ErrProtocol, s.room)
 		}
-		s.changed.Broadcast()
+		s.wakeLocked()
 	}
 	return nil
 }
@@ -127,7 +127,7 @@ func (c *Carrier) wasCut(number uint32) {
 	defer c.mu.Unlock()
 	if s := c.streams[number]; s != nil {
 		s.cut = true
-		s.changed.Broadcast()
+		s.wakeLocked()
 		c.drained.Broadcast()
 	}
 }

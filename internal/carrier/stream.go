@@ -21,6 +21,7 @@ type Stream struct {
 
 	// All guarded by the carrier's lock.
 	changed    sync.Cond // bytes or room have come, a deadline or the end
+	readable   func()    // called when a read would not wait; see AwaitRead
 	unread     inbox
 	room       int  // how much more may be sent
 	given      int  // how much more may come
@@ -71,6 +72,45 @@ func (s *Stream) Read(b []byte) (int, error) {
 		}
 		s.changed.Wait()
 	}
+}
+
+// AwaitRead calls readable, once and in a goroutine of its own, as soon as a Read
+// would not wait: for bytes, an end, a deadline that has passed, Close. Until
+// then the stream keeps no buffer. leave takes that back, and reports whether it
+// was in time. Nobody else may wait meanwhile.
+func (s *Stream) AwaitRead(readable func()) (leave func() bool) {
+	c := s.carrier
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if s.unread.len() == 0 {
+		s.unread.release()
+	}
+	s.readable = readable
+	s.noteReadableLocked()
+	return func() bool {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		waited := s.readable != nil
+		s.readable = nil
+		return waited
+	}
+}
+
+func (s *Stream) noteReadableLocked() {
+	readable := s.readable
+	if readable == nil {
+		return
+	}
+	if s.unread.len() > 0 || s.cut || s.closed || s.carrier.cause != nil || s.readLimit.passed() {
+		s.readable = nil
+		go readable() // its own affair
+	}
+}
+
+// wakeLocked tells those who wait that something has changed.
+func (s *Stream) wakeLocked() {
+	s.changed.Broadcast()
+	s.noteReadableLocked()
 }
 
 // giveLocked gives the other side room for what was taken, half a window at a
@@ -150,7 +190,7 @@ func (s *Stream) deliver(b []byte) error {
 		}
 	}
 	s.unread.add(b)
-	s.changed.Broadcast()
+	s.wakeLocked()
 	return nil
 }
 
@@ -199,7 +239,7 @@ func (s *Stream) Close() error {
 	c.removeLocked(s)
 	s.readLimit.stop()
 	s.writeLimit.stop()
-	s.changed.Broadcast()
+	s.wakeLocked()
 	c.drained.Broadcast()
 	return nil
 }
@@ -231,7 +271,7 @@ func (s *Stream) limit(d *deadline, t time.Time) error {
 	}
 	d.set(t, s.hurry)
 	if d.passed() {
-		s.changed.Broadcast()
+		s.wakeLocked()
 		c.drained.Broadcast()
 	}
 	return nil
@@ -242,7 +282,7 @@ func (s *Stream) hurry() {
 	c := s.carrier
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	s.changed.Broadcast()
+	s.wakeLocked()
 	c.drained.Broadcast()
 }
 

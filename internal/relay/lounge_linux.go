@@ -25,30 +25,30 @@ var theLounge lounge
 
 // enter has ready called, in a goroutine of its own, when the socket is readable
 // or has ended, unless leave is called before; closing the socket does not call
-// it. False: it cannot be waited for here.
-func (l *lounge) enter(raw syscall.RawConn, ready func()) (token uint64, ok bool) {
+// it. leave reports whether it was in time. Nil: the socket cannot be waited for
+// here.
+func (l *lounge) enter(raw syscall.RawConn, ready func()) (leave func() bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.epoll == nil && !l.openLocked() {
-		return 0, false
+		return nil
 	}
 	l.last++
-	token = l.last
+	token := l.last
 	l.guests[token] = ready
 	if !l.addLocked(raw, token) {
 		delete(l.guests, token)
-		return 0, false
+		return nil
 	}
 	if !l.running {
 		l.running = true
 		l.epoll.SetReadDeadline(time.Time{})
 		go l.run() // ends when nobody waits any more
 	}
-	return token, true
+	return func() bool { return l.leave(token) }
 }
 
-// leave reports whether the guest was still waiting, and so whether ready will
-// not be called.
+// leave reports whether the guest was still waiting.
 func (l *lounge) leave(token uint64) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()

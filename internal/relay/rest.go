@@ -35,17 +35,17 @@ func (s *stream) movedLocked() bool {
 // rest: the writer in its read of the endpoint, which loses nothing by a
 // deadline, the reader where it waits for a frame, and only there.
 func (s *stream) restLocked() {
-	if s.readerRests != 0 && closedHere(s.conn) { // by somebody else, whoever that may be
+	if s.readerRests != nil && closedHere(s.conn) { // by somebody else, whoever that may be
 		s.rouseReaderLocked()
 	}
 	if s.atRest || s.aborted || s.sentEnd != 0 || s.gotEnd != 0 {
 		return
 	}
 	s.atRest = true
-	if s.writerRests == 0 {
+	if s.writerRests == nil {
 		s.end.SetReadDeadline(time.Unix(1, 0))
 	}
-	if s.awaits && canPark && socketOf(s.conn) != nil {
+	if s.awaits && mayRest(s.conn) {
 		s.woken = true
 		s.conn.SetReadDeadline(time.Unix(1, 0))
 	}
@@ -83,22 +83,26 @@ func (s *stream) next(f *frameReader) (wire.FrameHeader, error) {
 func (s *stream) restReader(read func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	raw := socketOf(s.conn)
+	ready := func() {
+		s.mu.Lock()
+		s.readerRests = nil
+		s.mu.Unlock()
+		read()
+	}
 	if !s.aborted {
-		var rests bool
-		s.readerRests, rests = theLounge.enter(raw, func() {
-			s.mu.Lock()
-			s.readerRests = 0
-			s.mu.Unlock()
-			read()
-		})
-		if rests {
-			s.read = read
+		s.read = read
+		if c, ok := s.conn.(awaiter); ok {
+			s.readerRests = c.AwaitRead(ready)
+			return
+		}
+		if s.readerRests = theLounge.enter(socketOf(s.conn), ready); s.readerRests != nil {
 			return
 		}
 	}
 	go func() { // ends as the one before would have
-		_ = raw.Read(pollReadable) // the next read meets the error too
+		if raw := socketOf(s.conn); raw != nil {
+			_ = raw.Read(pollReadable) // the next read meets the error too
+		}
 		read()
 	}()
 }
@@ -108,30 +112,46 @@ func (s *stream) restWriter() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.endGone && s.in.raw != nil {
-		var rests bool
-		s.writerRests, rests = theLounge.enter(s.in.raw, func() {
+		s.writerRests = theLounge.enter(s.in.raw, func() {
 			s.mu.Lock()
-			s.writerRests = 0
+			s.writerRests = nil
 			s.mu.Unlock()
 			s.copyOut()
 		})
-		if rests {
+		if s.writerRests != nil {
 			return
 		}
 	}
 	go s.copyOut() // ends as the one before would have
 }
 
+// awaiter is a connection that tells by itself when a read would not wait, also
+// for its deadline or for being closed: a stream of a carrier.
+type awaiter interface {
+	AwaitRead(readable func()) (leave func() bool)
+}
+
+// mayRest reports whether something else can wait for conn.
+func mayRest(conn net.Conn) bool {
+	if _, ok := conn.(awaiter); ok {
+		return true
+	}
+	return canPark && socketOf(conn) != nil
+}
+
 // rouseReaderLocked lets the reader see what became of the pooled connection:
 // the lounge knows neither of its deadlines nor of its being closed here.
 func (s *stream) rouseReaderLocked() {
-	if token := s.readerRests; token != 0 && theLounge.leave(token) {
-		s.readerRests = 0
+	if s.readerRests != nil && s.readerRests() {
+		s.readerRests = nil
 		go s.read() // ends as the reader does
 	}
 }
 
 func closedHere(conn net.Conn) bool {
+	if _, ok := conn.(awaiter); ok {
+		return false // it tells
+	}
 	raw := socketOf(conn)
 	return raw == nil || raw.Control(func(uintptr) {}) != nil
 }
@@ -140,8 +160,8 @@ func closedHere(conn net.Conn) bool {
 func (s *stream) resetEndLocked() {
 	resetClose(s.end)
 	s.endGone = true
-	if token := s.writerRests; token != 0 && theLounge.leave(token) {
-		s.writerRests = 0
+	if s.writerRests != nil && s.writerRests() {
+		s.writerRests = nil
 		go s.copyOut() // ends as the writer does
 	}
 }

@@ -3,11 +3,14 @@ package relay
 import (
 	"io"
 	"net"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/tunnelpool/pool/internal/carrier"
 	"github.com/tunnelpool/pool/internal/wire"
 )
 
@@ -21,7 +24,7 @@ func TestRest(t *testing.T) {
 		{"the user speaks", func(t *testing.T, r *rig) {
 			send(t, r.user, "ping")
 			receive(t, r.target, "ping")
-			atRest(t)
+			atRest(t, r)
 			send(t, r.target, "pong")
 			receive(t, r.user, "pong")
 			endInOrder(t, r)
@@ -89,27 +92,82 @@ func TestRest(t *testing.T) {
 		}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			inEachMode(t, func(t *testing.T, lane func() (client, server net.Conn)) {
-				client, server := lane()
+			play := func(t *testing.T, client, server net.Conn) {
 				r := start(t, client, server, rigOptions{})
 				send(t, r.user, "hello")
 				receive(t, r.target, "hello")
 				send(t, r.target, "hello yourself")
 				receive(t, r.user, "hello yourself")
-				atRest(t)
+				atRest(t, r)
 				tt.play(t, r)
+			}
+			inEachMode(t, func(t *testing.T, lane func() (client, server net.Conn)) {
+				client, server := lane()
+				play(t, client, server)
+			})
+			t.Run("carried", func(t *testing.T) {
+				client, server := carried(t, 1)
+				play(t, client, server)
 			})
 		})
 	}
 }
 
 // atRest waits until both sides' two goroutines are gone.
-func atRest(t *testing.T) {
+func atRest(t *testing.T, r *rig) {
 	require.Eventually(t, func() bool {
 		theLounge.mu.Lock()
-		defer theLounge.mu.Unlock()
-		return len(theLounge.guests) == 4
+		resting := len(theLounge.guests)
+		theLounge.mu.Unlock()
+		for _, end := range []net.Conn{r.client, r.server} {
+			if c, ok := end.(*carriedEnd); ok && c.awaited.Load() {
+				resting++
+			}
+		}
+		return resting == 4
 	}, patience, time.Millisecond)
+}
+
+// carriedEnd is an end of a stream on a carrier, where it shows who waits.
+type carriedEnd struct {
+	*carrier.Stream
+	awaited atomic.Bool
+}
+
+func (c *carriedEnd) AwaitRead(readable func()) func() bool {
+	c.awaited.Store(true)
+	stop := c.Stream.AwaitRead(func() {
+		c.awaited.Store(false)
+		readable()
+	})
+	return func() bool {
+		left := stop()
+		if left {
+			c.awaited.Store(false)
+		}
+		return left
+	}
+}
+
+// carried is a stream on a carrier.
+func carried(t *testing.T, number uint32) (client, server *carriedEnd) {
+	t.Helper()
+	cc, sc := tcpPair(t)
+	at, on := carrier.NewClient(cc, time.Second), carrier.NewServer(sc, time.Second, func() {})
+	var tasks sync.WaitGroup
+	for _, c := range []*carrier.Carrier{at, on} {
+		tasks.Go(func() { c.Run() }) // ends when it is closed
+	}
+	t.Cleanup(func() {
+		at.Close()
+		on.Close()
+		tasks.Wait()
+	})
+	c, err := at.Take(number)
+	require.NoError(t, err)
+	s, err := on.Open(number)
+	require.NoError(t, err)
+	return &carriedEnd{Stream: c}, &carriedEnd{Stream: s}
 }
 
 func endInOrder(t *testing.T, r *rig) {
@@ -125,30 +183,29 @@ func endInOrder(t *testing.T, r *rig) {
 func TestLounge(t *testing.T) {
 	var l lounge
 	calls := make(chan string, 10)
-	enter := func(name string) (peer *net.TCPConn, token uint64) {
+	enter := func(name string) (peer *net.TCPConn, leave func() bool) {
 		conn, peer := tcpPair(t)
-		token, ok := l.enter(socketOf(conn), func() { calls <- name })
-		require.True(t, ok)
-		return peer, token
+		leave = l.enter(socketOf(conn), func() { calls <- name })
+		require.NotNil(t, leave)
+		return peer, leave
 	}
 	speaker, _ := enter("speaker")
 	ender, _ := enter("ender")
-	gone, token := enter("gone")
-	require.True(t, l.leave(token))
-	require.False(t, l.leave(token))
+	gone, leave := enter("gone")
+	require.True(t, leave())
+	require.False(t, leave())
 	send(t, gone, "x")
 	send(t, speaker, "x")
 	require.Equal(t, "speaker", await(t, calls))
 	ender.Close()
 	require.Equal(t, "ender", await(t, calls))
 
-	last, token := enter("last") // after the goroutine has ended, or as it does
-	require.True(t, l.leave(token))
+	last, leave := enter("last") // after the goroutine has ended, or as it does
+	require.True(t, leave())
 	send(t, last, "x")
 	there, conn := tcpPair(t)
 	send(t, there, "x")
-	_, ok := l.enter(socketOf(conn), func() { calls <- "there" })
-	require.True(t, ok)
+	require.NotNil(t, l.enter(socketOf(conn), func() { calls <- "there" }))
 	require.Equal(t, "there", await(t, calls))
 	require.Empty(t, calls)
 	l.epoll.Close()

@@ -73,9 +73,9 @@ type stream struct {
 	awaits    bool             // the reader waits for a frame
 	woken     bool             // by a deadline, to rest
 
-	readerRests, writerRests uint64 // their tokens in the lounge; 0: they run
-	read                     func() // the resting reader's way on
-	endGone                  bool   // the endpoint was closed with a reset
+	readerRests, writerRests func() bool // end their rest, unless it has ended; nil: they run
+	read                     func()      // the resting reader's way on
+	endGone                  bool        // the endpoint was closed with a reset
 }
 
 func newStream(end net.Conn) *stream {
