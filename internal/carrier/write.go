@@ -5,6 +5,7 @@ import (
 	"runtime"
 	"time"
 
+	"github.com/tunnelpool/pool/internal/congestion"
 	"github.com/tunnelpool/pool/internal/wire"
 )
 
@@ -32,6 +33,7 @@ func (c *Carrier) sendFirstLocked(t wire.FrameType, number uint32, payload ...by
 // write is the one writer. What came together while it wrote goes out in one
 // write.
 func (c *Carrier) write() {
+	window := congestion.Watch(c.conn)
 	for {
 		out := c.nextBatch()
 		if len(out) >= outSize {
@@ -44,6 +46,7 @@ func (c *Carrier) write() {
 			case <-c.wake:
 			}
 			runtime.Gosched() // who is about to send too, goes along
+			time.Sleep(window.Pause(c.queued()))
 			continue
 		}
 		if _, err := c.conn.Write(out); err != nil {
@@ -51,6 +54,12 @@ func (c *Carrier) write() {
 			return
 		}
 	}
+}
+
+func (c *Carrier) queued() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.front) + len(c.out)
 }
 
 // nextBatch takes what is to be written; the former batch has been.

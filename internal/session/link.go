@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/time/rate"
 
+	"github.com/tunnelpool/pool/internal/congestion"
 	"github.com/tunnelpool/pool/internal/wire"
 )
 
@@ -163,6 +164,8 @@ func (l *Link) kick() {
 
 // write is the one writer. What queued up while it wrote goes out in one write.
 func (l *Link) write() {
+	congestion.Steady(l.conn)
+	window := congestion.Watch(l.conn)
 	for {
 		out := l.nextBatch()
 		if len(out) == 0 {
@@ -171,6 +174,7 @@ func (l *Link) write() {
 				return
 			case <-l.wake:
 			}
+			time.Sleep(window.Pause(l.queued()))
 			continue
 		}
 		l.conn.SetWriteDeadline(time.Now().Add(missedBeats * l.heartbeat))
@@ -179,6 +183,12 @@ func (l *Link) write() {
 			return
 		}
 	}
+}
+
+func (l *Link) queued() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.pending)
 }
 
 // nextBatch takes what is pending; the former batch has been written.
