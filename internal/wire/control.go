@@ -13,8 +13,11 @@ const (
 	MaxPool      = 1 << 20 // pooled connections of one session
 )
 
-// NetworkTCP is what a Register can ask for. 2 is reserved for UDP.
-const NetworkTCP = 1
+// What a Register can ask for a port of.
+const (
+	NetworkTCP = 1
+	NetworkUDP = 2
+)
 
 // RefProbe is the number that no service can have: an Open of it is reserved
 // for a probe.
@@ -50,10 +53,12 @@ type Deny struct {
 // Register, client to server, asks for a public port.
 type Register struct {
 	Ref     uint16 // the client's number for the service, not RefProbe; in the answer and in every Open
-	Network byte   // NetworkTCP
+	Network byte   // NetworkTCP or NetworkUDP
 	Port    uint16 // 0: the server chooses
 	Bind    string // IP address to listen on; empty: the server's default
 	Name    string // of the service, for people; may be empty
+	Group   string // whose clients share the port; empty: none
+	Sources string // prefixes of users that are let in, separated by commas; empty: all
 }
 
 // Registered, server to client, answers a Register.
@@ -180,7 +185,9 @@ func (m Register) append(b []byte) []byte {
 	b = append(b, m.Network)
 	b = binary.BigEndian.AppendUint16(b, m.Port)
 	b = appendText(b, m.Bind, MaxText)
-	return appendText(b, m.Name, MaxText)
+	b = appendText(b, m.Name, MaxText)
+	b = appendText(b, m.Group, MaxText)
+	return appendText(b, m.Sources, MaxText)
 }
 
 func (d *decoder) register() (m Register) {
@@ -189,12 +196,14 @@ func (d *decoder) register() (m Register) {
 		d.fail("ref %d is reserved", m.Ref)
 	}
 	m.Network = d.uint8()
-	if m.Network != NetworkTCP {
+	if m.Network != NetworkTCP && m.Network != NetworkUDP {
 		d.fail("unknown network %d", m.Network)
 	}
 	m.Port = d.uint16()
 	m.Bind = d.text("bind")
 	m.Name = d.text("name")
+	m.Group = d.text("group")
+	m.Sources = d.text("sources")
 	return m
 }
 
