@@ -42,6 +42,9 @@ func (c *serverSession) publish(r wire.Register) (*published, wire.DenyCode, str
 	if r.Network != wire.NetworkTCP {
 		return nil, wire.Unsupported, "this server publishes TCP services only"
 	}
+	if r.Group != "" || r.Sources != "" {
+		return nil, wire.Unsupported, "this server knows no groups and no prefixes of users"
+	}
 	if s.isOwnPort(r.Port) {
 		return nil, wire.PortNotAllowed, fmt.Sprintf("port %d is the tunnel's own", r.Port)
 	}
