@@ -57,6 +57,11 @@ type ClientConfig struct {
 	// no bound.
 	MaxOpen int
 
+	// Reverse says that this side hands the connections out, with Get, and the
+	// server takes each by the ID that it is named, with Take. The other side's
+	// ServerConfig must say so too.
+	Reverse bool
+
 	Limits
 	Logger Logger // default: silent
 }
@@ -86,6 +91,7 @@ func NewClient(cfg ClientConfig) (*Pool, error) {
 	p := newPool(cfg.Logger, cfg.Limits)
 	p.pairTimeout = cfg.PairTimeout
 	p.awaitRunning = cfg.AwaitRunning
+	p.handsOut = cfg.Reverse
 	p.client = &dialSide{cfg: cfg, tls: config, planner: planner, wake: make(chan struct{}, 1)}
 	return p, nil
 }

@@ -40,7 +40,7 @@ func (p *Pool) Distrust(id ID) {
 	var suspects []sweepItem
 	if now.Sub(dead.provenAt) >= suspectAge {
 		until := dead.provenAt
-		if !p.serverRole {
+		if !p.handsOut {
 			until = until.Add(suspectSlack)
 		}
 		for e := p.idle.oldest; e != nil && !e.provenAt.After(until); e = e.prev {
@@ -51,7 +51,7 @@ func (p *Pool) Distrust(id ID) {
 
 	doomed := []net.Conn{dead.conn}
 	for _, s := range suspects {
-		if !p.serverRole && probe(s.entry.raw) == livenessReadable {
+		if !p.handsOut && probe(s.entry.raw) == livenessReadable {
 			continue
 		}
 		p.mu.Lock()

@@ -18,7 +18,7 @@ import (
 type Pool struct {
 	limits       Limits
 	pairTimeout  time.Duration // how long an ID may be on its way
-	serverRole   bool          // idle connections must be silent, and bytes are a death sentence
+	handsOut     bool          // the other side takes by ID: bytes on an idle connection are a death sentence
 	onWait       func(int)     // may be nil
 	awaitRunning bool          // holders say when the user timeout may be lifted
 	log          Logger
@@ -239,7 +239,7 @@ func (p *Pool) Put(id string, conn net.Conn) {
 	}
 	// A call in progress decides before the look at buffered bytes: that look
 	// would end a blocked Read, which then could pass for none, or wait for it.
-	clean := c.alone() && !(p.serverRole && c.wasRead() && hasBufferedBytes(conn))
+	clean := c.alone() && !(p.handsOut && c.wasRead() && hasBufferedBytes(conn))
 	c.end()
 	alone, mine := c.retire()
 	if !mine {

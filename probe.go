@@ -44,15 +44,15 @@ func probe(raw syscall.RawConn) liveness {
 	return c.found
 }
 
-// fit reports whether e may go to a holder. On the server role bytes on an
-// idle connection are a breach of the protocol; on the client role they are
-// the next user's, who came first.
+// fit reports whether e may go to a holder. Where connections are handed out
+// bytes on an idle one are a breach of the protocol; where they are taken by ID
+// they are the next user's, who came first.
 func (p *Pool) fit(e *entry) bool {
 	switch probe(e.raw) {
 	case livenessDead:
 		return false
 	case livenessReadable:
-		return !p.serverRole
+		return !p.handsOut
 	}
 	return true
 }

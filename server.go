@@ -62,6 +62,11 @@ type ServerConfig struct {
 	// handed out here. Default: MaxCap.
 	MaxIdle int
 
+	// Reverse says that the client hands the connections out, with Get, and this
+	// side takes each by the ID that the client names, with Take. The other side's
+	// ClientConfig must say so too.
+	Reverse bool
+
 	Limits
 	Logger Logger // default: silent
 }
@@ -95,7 +100,7 @@ func NewServer(cfg ServerConfig) (*Pool, error) {
 		cfg.HandshakeTimeout = defaultHandshakeTimeout
 	}
 	p := newPool(cfg.Logger, cfg.Limits)
-	p.serverRole = true
+	p.handsOut = !cfg.Reverse
 	p.pairTimeout = defaultPairTimeout
 	p.onWait = cfg.OnWait
 	p.awaitRunning = cfg.AwaitRunning
@@ -174,7 +179,7 @@ func (p *Pool) IncomingGet(timeout time.Duration) (string, net.Conn, error) {
 // is closed. The error is [ErrFull] at MaxCap and [ErrClosed] after Close or
 // Drain; all deadlines are cleared on success.
 func (p *Pool) Admit(ctx context.Context, conn net.Conn) error {
-	if !p.serverRole && p.bad == nil {
+	if p.server == nil && p.bad == nil {
 		conn.Close()
 		return errors.New("pool: Admit on a client pool, which dials its own connections")
 	}

@@ -104,7 +104,7 @@ func (p *Pool) sweepOut(it sweepItem, found liveness, now time.Time) {
 		return
 	}
 	why := ClosedDead
-	if found == livenessReadable && !p.serverRole {
+	if found == livenessReadable && !p.handsOut {
 		if e.readableSince.IsZero() {
 			e.readableSince = now
 		}

@@ -46,12 +46,13 @@ func (p *Pool) handOver(c *Conn) *Conn {
 }
 
 // rearm gives a connection that ran its user timeout back, for the next idle
-// spell. On a client it stays lifted: what the holder wrote last may wait there
-// for a reader at the other end that pauses, and an idle client writes nothing.
+// spell. Where it is taken by ID it stays lifted: what the holder wrote last may
+// wait there for a reader at the other end that pauses, and that side writes
+// nothing while it is idle.
 func (c *Conn) rearm() {
 	switch {
 	case c.use.Load()&connRunning == 0:
-	case c.pool.serverRole:
+	case c.pool.handsOut:
 		setUserTimeout(c.entry.raw, c.entry.userTimeout)
 	default:
 		c.entry.userTimeout = 0 // the next holder needs not lift it
