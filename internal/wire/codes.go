@@ -6,9 +6,9 @@ import "fmt"
 // text beside it is for people.
 type DenyCode byte
 
-// The codes of Deny, Registered and GoAway.
+// The codes of Deny, Registered, Forwarded and GoAway.
 const (
-	OK             DenyCode = 0  // granted; only in Registered
+	OK             DenyCode = 0  // granted; only in Registered and Forwarded
 	PortNotAllowed DenyCode = 1  // the server's configuration excludes the port
 	PortTaken      DenyCode = 2  // another program listens there
 	PortHeld       DenyCode = 3  // another client holds it; the text names that client
@@ -20,6 +20,8 @@ const (
 	Replaced       DenyCode = 9  // the same identity came back on another connection
 	BadRequest     DenyCode = 10 // well formed, but makes no sense here
 	IdentityInUse  DenyCode = 11 // another program with the same identity is connected, and answers
+
+	TargetNotAllowed DenyCode = 12 // the server's configuration, or the key, excludes the target of a forward
 )
 
 var denyNames = [...]string{
@@ -35,6 +37,8 @@ var denyNames = [...]string{
 	Replaced:       "replaced by a newer session",
 	BadRequest:     "bad request",
 	IdentityInUse:  "identity in use",
+
+	TargetNotAllowed: "target not allowed",
 }
 
 // String says the code in words.

@@ -25,6 +25,7 @@ func TestConstants(t *testing.T) {
 		{"KindPool", KindPool, 1},
 		{"KindControl", KindControl, 2},
 		{"KindCarrier", KindCarrier, 3},
+		{"KindForward", KindForward, 4},
 	} {
 		if c.got != c.want {
 			t.Errorf("%s = %d, want %d", c.name, c.got, c.want)
@@ -50,9 +51,10 @@ func TestCodes(t *testing.T) {
 		byte(TypeRegistered): "Registered", byte(TypeOpen): "Open",
 		byte(TypeCancel): "Cancel", byte(TypeCanceled): "Canceled", byte(TypeNeed): "Need",
 		byte(TypePing): "Ping", byte(TypePong): "Pong", byte(TypeGoAway): "GoAway",
-		byte(TypeCarry): "Carry",
+		byte(TypeCarry): "Carry", byte(TypeForward): "Forward", byte(TypeForwarded): "Forwarded",
 	}, map[byte]string{1: "Welcome", 2: "Deny", 3: "Register", 4: "Registered", 5: "Open",
-		6: "Cancel", 7: "Canceled", 8: "Need", 9: "Ping", 10: "Pong", 11: "GoAway", 12: "Carry"},
+		6: "Cancel", 7: "Canceled", 8: "Need", 9: "Ping", 10: "Pong", 11: "GoAway", 12: "Carry",
+		13: "Forward", 14: "Forwarded"},
 		func(b byte) (string, bool) { return MessageType(b).String(), MessageType(b).known() })
 
 	checkNames(t, "code", map[byte]string{
@@ -62,10 +64,12 @@ func TestCodes(t *testing.T) {
 		byte(Unsupported): "unsupported", byte(Shutdown): "shutting down",
 		byte(Internal): "internal error", byte(Replaced): "replaced by a newer session",
 		byte(BadRequest): "bad request", byte(IdentityInUse): "identity in use",
+		byte(TargetNotAllowed): "target not allowed",
 	}, map[byte]string{0: "ok", 1: "port not allowed", 2: "port taken by another program",
 		3: "port held by another client", 4: "bind address not allowed", 5: "too many",
 		6: "unsupported", 7: "shutting down", 8: "internal error",
-		9: "replaced by a newer session", 10: "bad request", 11: "identity in use"},
+		9: "replaced by a newer session", 10: "bad request", 11: "identity in use",
+		12: "target not allowed"},
 		func(b byte) (string, bool) { return DenyCode(b).String(), DenyCode(b).known() })
 
 	checkNames(t, "reset reason", map[byte]string{

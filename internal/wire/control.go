@@ -69,12 +69,12 @@ type Registered struct {
 	Text string   // why not, for people; only without OK
 }
 
-// Open, server to client, hands a user over: stream Stream begins on the pooled
-// connection ID.
+// Open hands a user over: stream Stream begins on the pooled connection ID. The
+// server sends it for a service's user, the client for a forward's.
 type Open struct {
 	Stream uint32  // never 0
 	ID     [8]byte // printable ASCII without spaces
-	Ref    uint16  // of the service
+	Ref    uint16  // of the service, or the forward
 	User   string  // address:port of the user
 }
 
@@ -86,12 +86,27 @@ type Carry struct {
 	User    string // address:port of the user
 }
 
-// Cancel, server to client, asks what became of a stream whose ACK is late.
+// Forward, client to server, asks whether users of the client may reach a target
+// of the server's.
+type Forward struct {
+	Ref     uint16 // the client's number for the forward, not RefProbe; in the answer and in every Open
+	Network byte   // NetworkTCP or NetworkUDP
+	Target  string // host:port
+}
+
+// Forwarded, server to client, answers a Forward.
+type Forwarded struct {
+	Ref  uint16
+	Code DenyCode // OK: users may come
+	Text string   // why not, for people; only without OK
+}
+
+// Cancel, from whoever sent the Open, asks what became of a stream whose ACK is late.
 type Cancel struct {
 	Stream uint32 // never 0
 }
 
-// Canceled, client to server, answers a Cancel.
+// Canceled answers a Cancel.
 type Canceled struct {
 	Stream  uint32 // never 0
 	Outcome Outcome
@@ -127,6 +142,8 @@ func (Ping) Type() MessageType       { return TypePing }
 func (Pong) Type() MessageType       { return TypePong }
 func (GoAway) Type() MessageType     { return TypeGoAway }
 func (Carry) Type() MessageType      { return TypeCarry }
+func (Forward) Type() MessageType    { return TypeForward }
+func (Forwarded) Type() MessageType  { return TypeForwarded }
 
 func (m Welcome) append(b []byte) []byte {
 	b = append(b, m.Session[:]...)
@@ -191,20 +208,30 @@ func (m Register) append(b []byte) []byte {
 }
 
 func (d *decoder) register() (m Register) {
-	m.Ref = d.uint16()
-	if m.Ref == RefProbe {
-		d.fail("ref %d is reserved", m.Ref)
-	}
-	m.Network = d.uint8()
-	if m.Network != NetworkTCP && m.Network != NetworkUDP {
-		d.fail("unknown network %d", m.Network)
-	}
+	m.Ref, m.Network = d.ref(), d.network()
 	m.Port = d.uint16()
 	m.Bind = d.text("bind")
 	m.Name = d.text("name")
 	m.Group = d.text("group")
 	m.Sources = d.text("sources")
 	return m
+}
+
+// ref is the client's number for a service or a forward.
+func (d *decoder) ref() uint16 {
+	ref := d.uint16()
+	if ref == RefProbe {
+		d.fail("ref %d is reserved", ref)
+	}
+	return ref
+}
+
+func (d *decoder) network() byte {
+	network := d.uint8()
+	if network != NetworkTCP && network != NetworkUDP {
+		d.fail("unknown network %d", network)
+	}
+	return network
 }
 
 // append leaves out the string that does not go with the code.
@@ -266,6 +293,36 @@ func (d *decoder) carry() (m Carry) {
 	m.Carrier = d.uint16()
 	m.Ref = d.uint16()
 	m.User = d.text("user")
+	return m
+}
+
+func (m Forward) append(b []byte) []byte {
+	b = binary.BigEndian.AppendUint16(b, m.Ref)
+	return appendText(append(b, m.Network), m.Target, MaxText)
+}
+
+func (d *decoder) forward() (m Forward) {
+	m.Ref, m.Network = d.ref(), d.network()
+	m.Target = d.text("target")
+	return m
+}
+
+// append leaves out a reason that does not go with the code.
+func (m Forwarded) append(b []byte) []byte {
+	if m.Code == OK {
+		m.Text = ""
+	}
+	b = binary.BigEndian.AppendUint16(b, m.Ref)
+	return appendText(append(b, byte(m.Code)), m.Text, MaxText)
+}
+
+func (d *decoder) forwarded() (m Forwarded) {
+	m.Ref = d.uint16()
+	m.Code = d.code("code")
+	m.Text = d.text("text")
+	if m.Code == OK && m.Text != "" {
+		d.fail("code OK with a reason")
+	}
 	return m
 }
 

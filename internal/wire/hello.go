@@ -12,6 +12,7 @@ const (
 	KindPool    = 1 // a pooled connection; hello: the session, SessionSize bytes
 	KindControl = 2 // a control channel; hello: a Join
 	KindCarrier = 3 // a carrier; hello: the session, and the carrier's number in it
+	KindForward = 4 // a pooled connection for forwards; hello: the session
 )
 
 const (

@@ -22,6 +22,8 @@ const (
 	TypePong       MessageType = 10
 	TypeGoAway     MessageType = 11
 	TypeCarry      MessageType = 12
+	TypeForward    MessageType = 13
+	TypeForwarded  MessageType = 14
 )
 
 var messageNames = [...]string{
@@ -37,6 +39,8 @@ var messageNames = [...]string{
 	TypePong:       "Pong",
 	TypeGoAway:     "GoAway",
 	TypeCarry:      "Carry",
+	TypeForward:    "Forward",
+	TypeForwarded:  "Forwarded",
 }
 
 // String returns the name of the message.
@@ -56,7 +60,7 @@ const (
 )
 
 // Message is one message of the control channel: [Welcome], [Deny],
-// [Register], [Registered], [Open], [Carry], [Cancel], [Canceled], [Need],
+// [Register], [Registered], [Forward], [Forwarded], [Open], [Carry], [Cancel], [Canceled], [Need],
 // [Ping], [Pong] or [GoAway], by value.
 type Message interface {
 	Type() MessageType
@@ -148,6 +152,10 @@ func DecodeMessage(t MessageType, body []byte) (Message, error) {
 		m = d.goAway()
 	case TypeCarry:
 		m = d.carry()
+	case TypeForward:
+		m = d.forward()
+	case TypeForwarded:
+		m = d.forwarded()
 	}
 	if err := d.end(); err != nil {
 		return nil, err

@@ -37,6 +37,9 @@ var goldenMessages = []struct {
 		Registered{Ref: 1, Code: OK, Addr: "0.0.0.0:8080"}},
 	{"04 00 00 0b 00 01 03 00 06 6c 61 70 74 6f 70",
 		Registered{Ref: 1, Code: PortHeld, Text: "laptop"}},
+	{"0d 00 00 0b 00 03 01 07 64 62 3a 35 34 33 32", Forward{Ref: 3, Network: NetworkTCP, Target: "db:5432"}},
+	{"0e 00 00 04 00 03 00 00", Forwarded{Ref: 3}},
+	{"0e 00 00 06 00 03 0c 02 6e 6f", Forwarded{Ref: 3, Code: TargetNotAllowed, Text: "no"}},
 	{"05 00 00 1d 00 00 00 07 61 62 63 64 57 58 59 5a 00 01 " +
 		"0e 31 39 32 2e 30 2e 32 2e 31 3a 34 30 30 30",
 		Open{Stream: 7, ID: [8]byte([]byte("abcdWXYZ")), Ref: 1, User: "192.0.2.1:4000"}},
@@ -89,6 +92,9 @@ func TestMessageRoundTrip(t *testing.T) {
 		Deny{Code: PortNotAllowed},
 		Register{Network: NetworkTCP},
 		Register{Ref: 1<<16 - 2, Network: NetworkUDP, Port: 1<<16 - 1, Bind: long, Name: long, Group: long, Sources: long},
+		Forward{Network: NetworkTCP},
+		Forward{Ref: 1<<16 - 2, Network: NetworkUDP, Target: long},
+		Forwarded{}, Forwarded{Ref: 1<<16 - 1, Code: TargetNotAllowed, Text: long},
 		Registered{Code: OK, Addr: long},
 		Registered{Ref: 1<<16 - 1, Code: Internal, Text: long},
 		Registered{Code: Internal},
@@ -182,7 +188,7 @@ func TestDecodeMessageMalformed(t *testing.T) {
 		{"outcome 4", TypeCanceled, "00 00 00 07 04", "unknown outcome 4"},
 		{"Canceled without an outcome", TypeCanceled, "00 00 00 07", "middle of a field"},
 		{"Carry of stream 0", TypeCarry, "00 00 00 00 00 01 00 01 00", "stream 0"},
-		{"type 13", 13, "", "unknown type 13"},
+		{"type 15", 15, "", "unknown type 15"},
 		{"type 255", 255, "", "unknown type 255"},
 		{"a body over the cap", TypeDeny, strings.Repeat("00", MaxMessage+1), "4097 bytes"},
 		{"heartbeat 0", TypeWelcome, welcome + "00 00 00 00 00 00 04 00 00 40", "heartbeat"},
@@ -192,7 +198,7 @@ func TestDecodeMessageMalformed(t *testing.T) {
 		{"pool too large", TypeWelcome, welcome + "00 00 13 88 00 10 00 01 00 40", "pool"},
 		{"no services", TypeWelcome, welcome + "00 00 13 88 00 00 04 00 00 00", "services"},
 		{"Deny with OK", TypeDeny, "00 00", "code OK"},
-		{"Deny with an unknown code", TypeDeny, "0c 00", "unknown code 12"},
+		{"Deny with an unknown code", TypeDeny, "0d 00", "unknown code 13"},
 		{"Deny in Latin-1", TypeDeny, "01 01 e9", "UTF-8"},
 		{"Deny with half a character", TypeDeny, "01 01 c3", "UTF-8"},
 		{"Deny with a surrogate", TypeDeny, "01 03 ed a0 80", "UTF-8"},
@@ -208,7 +214,11 @@ func TestDecodeMessageMalformed(t *testing.T) {
 		{"OK without an address", TypeRegistered, "00 01 00 00 00", "address"},
 		{"OK with a reason", TypeRegistered, "00 01 00 01 41 01 41", "reason"},
 		{"denied with an address", TypeRegistered, "00 01 02 01 41 00", "address"},
-		{"Registered with an unknown code", TypeRegistered, "00 01 0c 00 00", "unknown code 12"},
+		{"Registered with an unknown code", TypeRegistered, "00 01 0d 00 00", "unknown code 13"},
+		{"the ref of a probe in a Forward", TypeForward, "ff ff 01 00", "ref 65535"},
+		{"a Forward to network 3", TypeForward, "00 01 03 00", "network 3"},
+		{"Forwarded with OK and a reason", TypeForwarded, "00 01 00 01 41", "reason"},
+		{"Forwarded with an unknown code", TypeForwarded, "00 01 0d 00", "unknown code 13"},
 		{"Open of stream 0", TypeOpen, "00 00 00 00" + id + "00 01 00", "stream 0"},
 		{"an ID with a space", TypeOpen, "00 00 00 01 61 62 63 64 57 58 59 20 00 01 00", "ID"},
 		{"an ID with DEL", TypeOpen, "00 00 00 01 7f 62 63 64 57 58 59 5a 00 01 00", "ID"},
@@ -287,7 +297,7 @@ func TestReadMessageErrors(t *testing.T) {
 
 // A header that announces too much is refused before its body is waited for.
 func TestReadMessageStopsAtTheHeader(t *testing.T) {
-	for _, header := range []string{"02 00 10 01", "0d 00 00 01"} {
+	for _, header := range []string{"02 00 10 01", "0f 00 00 01"} {
 		r := bytes.NewReader(append(unhex(t, header), "the rest"...))
 		if _, err := ReadMessage(r, nil); !errors.Is(err, ErrMalformed) {
 			t.Errorf("%s: %v", header, err)

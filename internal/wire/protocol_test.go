@@ -44,7 +44,7 @@ func TestProtocolDocument(t *testing.T) {
 		}
 	}
 	for code, name := range []string{"OK", "PortNotAllowed", "PortTaken", "PortHeld", "BindNotAllowed",
-		"TooMany", "Unsupported", "Shutdown", "Internal", "Replaced", "BadRequest"} {
+		"TooMany", "Unsupported", "Shutdown", "Internal", "Replaced", "BadRequest", "IdentityInUse", "TargetNotAllowed"} {
 		rows = append(rows, fmt.Sprintf("| %d | %s |", code, name))
 	}
 	for i, name := range []string{"aborted", "refused", "unreachable", "timeout", "shutdown", "internal"} {
