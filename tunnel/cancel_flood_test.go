@@ -52,11 +52,11 @@ func TestEndlessCancels(t *testing.T) {
 				}
 			}, g.log.text)
 			require.Less(t, most, maxPending+100)
-			eventually(t, func() bool { return g.answers.Load() == 0 && g.active.count() == 0 }, g.log.text)
-			g.ledger.mu.Lock()
-			defer g.ledger.mu.Unlock()
-			require.Empty(t, g.ledger.announced)
-			t.Logf("%d cancels: at most %d goroutines more, last number %d", count, most, g.ledger.outcomes.Last())
+			eventually(t, func() bool { return g.announced.answers.Load() == 0 && g.active.count() == 0 }, g.log.text)
+			g.announced.mu.Lock()
+			defer g.announced.mu.Unlock()
+			require.Empty(t, g.announced.announced)
+			t.Logf("%d cancels: at most %d goroutines more, last number %d", count, most, g.announced.outcomes.Last())
 		})
 	}
 }

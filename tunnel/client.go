@@ -24,8 +24,10 @@ type ClientConfig struct {
 	// Server is the server's HOST or HOST:PORT, default port 10101. Required.
 	Server string
 
-	// Services are what to publish. At least one.
+	// Services are what to publish, and Forwards what users of this side reach at
+	// the server's end. At least one of either.
 	Services []Service
+	Forwards []Forward
 
 	// Key is what the server must hold too. Required.
 	Key pool.Key
@@ -106,11 +108,13 @@ type Client struct {
 	tasks   sync.WaitGroup // sessions and streams
 	active  tally          // streams in progress
 	served  atomic.Int64   // of those, the ones with a target
-	pending atomic.Int64   // streams announced whose connection has not come
-	answers atomic.Int64   // cancels whose answer waits for a connection
 	targets []target       // by index of cfg.Services
 
-	ledger ledger // what became of stream numbers, over all sessions
+	forwards       []*forward // by index of cfg.Forwards
+	numbers        numbering  // of forwards' streams
+	forwardTrouble seldom     // paces what is logged of their users
+
+	announced announced // by servers, over all sessions
 
 	roused  chan struct{}                                                       // buffered: the way to the server may be open again
 	crowded seldom                                                              // paces what is logged of users for whom there is no connection
@@ -119,7 +123,7 @@ type Client struct {
 
 	mu      sync.Mutex // guards what follows
 	running bool
-	status  []ServiceStatus // by index of cfg.Services
+	status  []ServiceStatus // by index of cfg.Services, those of cfg.Forwards after them
 	current *clientSession  // nil while there is none
 	changed chan struct{}   // closed and replaced when status or current change
 
@@ -129,6 +133,8 @@ type Client struct {
 type clientCounters struct {
 	streams, refused, unstarted atomic.Uint64
 	sent, received              atomic.Int64
+	forwarded                   atomic.Uint64
+	fromUsers, toUsers          atomic.Int64
 }
 
 // ClientStats are a client's state and its counters since it was made.
@@ -140,13 +146,18 @@ type ClientStats struct {
 	Open        int             // users being served
 	Refused     uint64          // users whose target could not be reached, or was not dialed for want of room
 	Unstarted   uint64          // users announced whose stream did not begin
+	Forwards    []ServiceStatus // likewise; Addr is where users connect, at this end
+	Forwarded   uint64          // streams of forwards opened, those of users offered again included
+	FromUsers   int64           // bytes users of forwards sent
+	ToUsers     int64           // bytes users of forwards received
 	FromTargets int64           // bytes targets sent
 	ToTargets   int64           // bytes targets received
 	Pool        pool.Stats      // of the current session
 }
 
-// NewClient checks cfg. [Client.Run] connects. The error is a [*ConfigError] for
-// a field that cannot work.
+// NewClient checks cfg and opens the addresses of forwards; [Client.Run] connects.
+// The error is a [*ConfigError] for a field that cannot work, and wraps a
+// [*net.OpError] when an address cannot be opened.
 func NewClient(cfg ClientConfig) (*Client, error) {
 	if err := cfg.fill(); err != nil {
 		return nil, err
@@ -159,6 +170,9 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 		c.targets[i].service = s
 		c.status = append(c.status, ServiceStatus{Client: cfg.Name, Name: s.Name, Target: s.Target, Reason: "not connected yet"})
 	}
+	for _, f := range cfg.Forwards {
+		c.status = append(c.status, ServiceStatus{Client: cfg.Name, Name: f.Name, Target: f.Target, Reason: "not connected yet"})
+	}
 	c.streams, c.cut = context.WithCancel(context.Background())
 	// Pool and security are checked now rather than at the first connection.
 	p, err := c.newPool(wire.Welcome{PoolMax: wire.MaxPool})
@@ -166,6 +180,10 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 		return nil, fmt.Errorf("tunnel: ClientConfig: %w", err)
 	}
 	p.Close()
+	if err := c.listenForwards(); err != nil {
+		c.cut()
+		return nil, err
+	}
 	return c, nil
 }
 
@@ -200,7 +218,14 @@ func (cfg *ClientConfig) fill() error {
 		return badField("Name", "%w", err)
 	}
 	cfg.Services = slices.Clone(cfg.Services)
+	cfg.Forwards = slices.Clone(cfg.Forwards)
+	if len(cfg.Services)+len(cfg.Forwards) == 0 {
+		return badField("Services", "empty, and so are Forwards; there is nothing to do")
+	}
 	if err := checkServices(cfg.Services); err != nil {
+		return err
+	}
+	if err := checkForwards(cfg.Forwards, cfg.Services); err != nil {
 		return err
 	}
 	if cfg.Identity == [16]byte{} {
@@ -291,6 +316,7 @@ func (c *Client) Run(ctx context.Context) error {
 		<-ctx.Done()
 		c.drain()
 	})
+	c.serveForwards(ctx)
 	c.keepConnected(ctx)
 	c.tasks.Wait()
 	return nil
@@ -305,9 +331,12 @@ func (c *Client) drain() {
 
 // Close ends the client at once; streams are cut. Run returns soon after. It
 // may be called at any time, and more than once.
-func (c *Client) Close() { c.cut() }
+func (c *Client) Close() {
+	c.cut()
+	c.closeForwards()
+}
 
-// Up waits until every service is up, or ctx ends: then with an error that
+// Up waits until every service and forward is up, or ctx ends: then with an error that
 // names one that is not, and why.
 func (c *Client) Up(ctx context.Context) error {
 	for {
@@ -324,7 +353,7 @@ func (c *Client) Up(ctx context.Context) error {
 			c.mu.Unlock()
 			return nil
 		}
-		err := fmt.Errorf("service %q is not up: %s", missing.Name, missing.Reason)
+		err := fmt.Errorf("%q is not up: %s", missing.Name, missing.Reason)
 		c.mu.Unlock()
 		select {
 		case <-changed:
@@ -338,13 +367,21 @@ func (c *Client) Up(ctx context.Context) error {
 func (c *Client) Services() []ServiceStatus {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return slices.Clone(c.status)
+	return slices.Clone(c.status[:len(c.cfg.Services)])
+}
+
+// Forwards returns the state of each forward, in the configuration's order.
+func (c *Client) Forwards() []ServiceStatus {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.status[len(c.cfg.Services):])
 }
 
 // Stats returns the client's state and counters.
 func (c *Client) Stats() ClientStats {
 	st := ClientStats{
-		Services: c.Services(), Streams: c.count.streams.Load(), Open: c.active.count(),
+		Services: c.Services(), Forwards: c.Forwards(), Forwarded: c.count.forwarded.Load(),
+		FromUsers: c.count.fromUsers.Load(), ToUsers: c.count.toUsers.Load(), Streams: c.count.streams.Load(), Open: c.active.count(),
 		Refused: c.count.refused.Load(), Unstarted: c.count.unstarted.Load(),
 		FromTargets: c.count.sent.Load(), ToTargets: c.count.received.Load(),
 	}
@@ -393,7 +430,10 @@ func (c *Client) sessionOver(cs *clientSession, reason string) {
 func (c *Client) setCurrentLocked(cs *clientSession, reason string) {
 	c.current = cs
 	for i := range c.status {
-		c.status[i].Up, c.status[i].Addr, c.status[i].Reason = false, "", reason
+		c.status[i].Up, c.status[i].Reason = false, reason
+		if i < len(c.cfg.Services) {
+			c.status[i].Addr = ""
+		}
 	}
 	c.announceLocked()
 }

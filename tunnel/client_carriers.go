@@ -38,8 +38,10 @@ func (cc *clientCarriers) keep() *sync.WaitGroup {
 	cc.there = make(map[uint16]*carrier.Carrier)
 	cc.changed = make(chan struct{})
 	tasks := new(sync.WaitGroup)
-	for range cc.client.cfg.Carriers {
-		tasks.Go(cc.keepOne)
+	if len(cc.client.cfg.Services) > 0 { // else they carry nobody
+		for range cc.client.cfg.Carriers {
+			tasks.Go(cc.keepOne)
+		}
 	}
 	return tasks
 }

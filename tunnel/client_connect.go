@@ -101,7 +101,7 @@ func (c *Client) rouse() {
 // connect makes one session and lives it. welcomed tells that the server took
 // us in; err is why it ended.
 func (c *Client) connect(ctx context.Context, eager bool) (welcomed bool, err error) {
-	if c.ledger.last() >= wire.RenewStream {
+	if max(c.announced.last(), c.numbers.latest()) >= wire.RenewStream {
 		c.renew()
 	}
 	conn, err := c.dialControl(ctx, eager)
@@ -118,9 +118,15 @@ func (c *Client) connect(ctx context.Context, eager bool) (welcomed bool, err er
 		conn.Close()
 		return false, err
 	}
+	forwarding, err := c.newForwardPool(w)
+	if err != nil {
+		p.Close()
+		conn.Close()
+		return false, err
+	}
 	carriers := &clientCarriers{client: c, beat: w.Heartbeat, session: w.Session, key: c.cfg.Key.Session(w.Secret[:])}
 	// The faster beat of the two: it is enough to set it on one side.
-	cs := &clientSession{client: c, pool: p, carriers: carriers, local: conn.LocalAddr(), retired: make(chan struct{}), link: session.New(conn, min(c.cfg.Heartbeat, w.Heartbeat))}
+	cs := &clientSession{client: c, instance: c.instance, pool: p, forwarding: forwarding, carriers: carriers, local: conn.LocalAddr(), retired: make(chan struct{}), link: session.New(conn, min(c.cfg.Heartbeat, w.Heartbeat))}
 	return true, cs.run(ctx)
 }
 
@@ -130,7 +136,8 @@ func (c *Client) renew() {
 	for i := range c.instance {
 		c.instance[i] = byte(rand.Uint32())
 	}
-	c.ledger.restart()
+	c.announced.restart()
+	c.numbers.restart()
 }
 
 // dialControl dials and proves the control connection.
@@ -142,7 +149,7 @@ func (c *Client) dialControl(ctx context.Context, eager bool) (net.Conn, error) 
 		return nil, err
 	}
 	pool.TuneTCP(conn, c.cfg.KeepAlive)
-	join := wire.Join{Identity: c.cfg.Identity, Instance: c.instance, LastStream: c.ledger.last(),
+	join := wire.Join{Identity: c.cfg.Identity, Instance: c.instance, LastStream: c.announced.last(),
 		PoolMax: uint32(min(c.poolMax(), wire.MaxPool)), MaxStreams: uint32(min(c.cfg.MaxStreams, math.MaxInt32)), Name: c.cfg.Name}
 	sec := c.security(c.cfg.Key, wire.KindControl, wire.AppendJoin(nil, join))
 	return sec.Secure(ctx, conn)
@@ -191,21 +198,27 @@ func (c *Client) maxOpen() int { return max(streamLimit(descriptorLimit()), c.cf
 // poolMax is how many connections are idle at most.
 func (c *Client) poolMax() int { return min(c.cfg.PoolMax, c.maxOpen()) }
 
-// newPool makes the pool of a session: its connections prove the key together
-// with the session's secret.
+// newPool makes the pool of a session.
 func (c *Client) newPool(w wire.Welcome) (*pool.Pool, error) {
+	cfg := c.poolConfig(w, wire.KindPool)
+	cfg.Overflow = c.cfg.Carriers > 0
+	return pool.NewClient(cfg)
+}
+
+// poolConfig is for a pool of a session: its connections prove the key together
+// with the session's secret.
+func (c *Client) poolConfig(w wire.Welcome, kind pool.Kind) pool.ClientConfig {
 	maxCap := min(c.poolMax(), int(w.PoolMax))
-	return pool.NewClient(pool.ClientConfig{
+	return pool.ClientConfig{
 		Dial: func(ctx context.Context) (net.Conn, error) {
 			return c.cfg.Dial(ctx, "tcp", c.cfg.Server)
 		},
-		Security:    c.security(c.cfg.Key.Session(w.Secret[:]), wire.KindPool, w.Session[:]),
+		Security:    c.security(c.cfg.Key.Session(w.Secret[:]), kind, w.Session[:]),
 		Limits:      pool.Limits{MinCap: min(c.cfg.PoolMin, maxCap), MaxCap: maxCap},
 		MaxOpen:     c.maxOpen(),
 		MinInterval: c.cfg.PoolMinInterval, MaxInterval: c.cfg.PoolMaxInterval,
 		KeepAlive: c.cfg.KeepAlive, HandshakeTimeout: handshakeTimeout,
-		Overflow:     c.cfg.Carriers > 0,
 		AwaitRunning: true, // relay says so, at the ACK
 		Logger:       c.log,
-	})
+	}
 }

@@ -27,15 +27,21 @@ const (
 
 // clientSession is one control connection with its pool.
 type clientSession struct {
-	client *Client
-	link   *session.Link
-	pool   *pool.Pool
+	client     *Client
+	instance   [16]byte // the client's, at that time
+	link       *session.Link
+	pool       *pool.Pool
+	forwarding *pool.Pool // nil without forwards
+	questions  questions  // about streams of forwards
+
+	forwardOnce  sync.Once      // starts forwarding
+	forwardTasks sync.WaitGroup // that
 
 	carriers *clientCarriers
-	local    net.Addr                  // the control connection's
-	final    [maxServices]atomic.Bool  // services whose denial will not pass in this session
-	asked    [maxServices]atomic.Int32 // Registers that the server has not answered
-	told     bool                      // the server said GoAway; handle's own
+	local    net.Addr                      // the control connection's
+	final    [2 * maxServices]atomic.Bool  // services and forwards, as in Client.status, whose denial will not pass in this session
+	asked    [2 * maxServices]atomic.Int32 // Registers and Forwards that the server has not answered
+	told     bool                          // the server said GoAway; handle's own
 
 	retired chan struct{} // closed when the server is stopping: another session may begin
 }
@@ -47,21 +53,30 @@ func (cs *clientSession) run(ctx context.Context) error {
 	c, begun := cs.client, time.Now()
 	c.setCurrent(cs, "waiting for the server's answer")
 	var tasks sync.WaitGroup
-	tasks.Go(func() { cs.pool.Run(context.Background()) }) // ends with the pool's Close
-	tasks.Go(func() { cs.registerAll() })                  // ends with the link
-	tasks.Go(func() { cs.drainWith(ctx) })                 // ends with the link
-	tasks.Go(cs.watch)                                     // ends with the link
-	carriers := cs.carriers.keep()                         // they end with their streams, once they are let go
+	if len(c.cfg.Services) > 0 { // else nobody comes from the server
+		tasks.Go(func() { cs.pool.Run(context.Background()) }) // ends with the pool's Close
+	}
+	tasks.Go(func() { cs.registerAll() })  // ends with the link
+	tasks.Go(func() { cs.drainWith(ctx) }) // ends with the link
+	tasks.Go(cs.watch)                     // ends with the link
+	carriers := cs.carriers.keep()         // they end with their streams, once they are let go
 	ended := make(chan error, 1)
 	c.tasks.Go(func() { // ends with the link and the streams
 		ended <- cs.link.Run(context.Background(), cs.handle) // drainWith ends it
 		// Streams in progress outlive the session: they finish, and their
 		// connections close when they are put back.
 		cs.carriers.letGo()
+		if cs.forwarding != nil {
+			tasks.Go(func() { // ends with its streams
+				cs.forwarding.Drain(c.streams)
+				cs.forwarding.Close()
+			})
+		}
 		cs.pool.Drain(c.streams)
 		cs.pool.Close()
 		carriers.Wait()
 		tasks.Wait()
+		cs.forwardTasks.Wait()
 	})
 	select {
 	case err := <-ended:
@@ -115,7 +130,7 @@ func (cs *clientSession) drainWith(ctx context.Context) {
 	cs.link.Finish(farewellLimit)
 }
 
-// registerAll asks for every service, and again for those whose denial may
+// registerAll asks for every service and forward, and again for those whose denial may
 // pass.
 func (cs *clientSession) registerAll() {
 	t := time.NewTicker(registerRetry)
@@ -126,6 +141,12 @@ func (cs *clientSession) registerAll() {
 				svc := cs.client.cfg.Services[i]
 				cs.asked[i].Add(1)
 				cs.link.Send(wire.Register{Ref: uint16(i), Network: wire.NetworkTCP, Port: svc.Port, Bind: svc.Bind, Name: svc.Name})
+			}
+		}
+		for i, f := range cs.client.Forwards() {
+			if at := len(cs.client.cfg.Services) + i; !f.Up && !cs.final[at].Load() {
+				cs.asked[at].Add(1)
+				cs.link.Send(cs.client.forwardRequest(i))
 			}
 		}
 		select {
@@ -143,13 +164,17 @@ func (cs *clientSession) handle(m wire.Message) error {
 	switch m := m.(type) {
 	case wire.Registered:
 		return cs.registered(m)
+	case wire.Forwarded:
+		return cs.granted(m)
 	case wire.Open:
 		return cs.open(m.Stream, m.Ref, cs.pooledEnd(m.ID))
 	case wire.Carry:
 		cs.pool.Overflowed()
 		return cs.open(m.Stream, m.Ref, cs.carriedEnd(m.Carrier, m.Stream))
 	case wire.Cancel:
-		cs.answer(m.Stream)
+		cs.client.announced.answer(m.Stream, cs.link, &cs.client.tasks)
+	case wire.Canceled:
+		return cs.answeredForwarded(m)
 	case wire.Need:
 		cs.need(int(m.Count))
 	case wire.GoAway:
@@ -163,6 +188,9 @@ func (cs *clientSession) handle(m wire.Message) error {
 		}
 		cs.carriers.stop()
 		cs.pool.Drain(closedContext) // nothing new; streams in progress finish
+		if cs.forwarding != nil {
+			cs.forwarding.Drain(closedContext)
+		}
 		close(cs.retired)
 	default:
 		return fmt.Errorf("%v is not a server's to send", m.Type())

@@ -12,28 +12,17 @@ import (
 	"github.com/tunnelpool/pool/internal/wire"
 )
 
-const (
-	// pairWait bounds how far an Open may be ahead of its connection, and of
-	// the START on it.
-	pairWait = 3 * time.Second
-
-	// maxPending bounds the streams that a server may announce without
-	// starting them.
-	maxPending = 4096
-)
-
 // open begins a stream that the server announced.
 func (cs *clientSession) open(number uint32, ref uint16, end streamEnd) error {
 	c := cs.client
 	if int(ref) >= len(c.cfg.Services) {
 		return fmt.Errorf("the server opened a stream for service %d, which we do not have", ref)
 	}
-	if err := c.ledger.open(number, end); err != nil {
+	taken, err := c.announced.enter(number, end)
+	if err != nil {
 		return fmt.Errorf("the server opened stream %d: %w", number, err)
 	}
-	if c.pending.Add(1) > maxPending {
-		c.pending.Add(-1)
-		c.ledger.over(number)
+	if !taken {
 		c.count.unstarted.Add(1)
 		c.log.Debug("Stream %d not served: %d are announced already", number, maxPending)
 		return nil
@@ -44,53 +33,10 @@ func (cs *clientSession) open(number uint32, ref uint16, end streamEnd) error {
 	return nil
 }
 
-const (
-	// lateWait is how long the answer to a cancel waits for a connection that is
-	// announced and not here: its handshake may be about to end.
-	lateWait = 500 * time.Millisecond
-	lateLook = 5 * time.Millisecond
-)
-
-// answer tells the server what became of a stream. It does not hold up the
-// session; answers that wait are bounded as announced streams are.
-func (cs *clientSession) answer(number uint32) {
-	c := cs.client
-	tell := func() {
-		cs.link.Send(wire.Canceled{Stream: number, Outcome: wire.Outcome(c.ledger.cancel(number))})
-	}
-	if _, settled := c.ledger.here(number); settled {
-		tell()
-		return
-	}
-	if c.answers.Add(1) > maxPending {
-		c.answers.Add(-1)
-		tell()
-		return
-	}
-	c.tasks.Go(func() { // ends within lateWait
-		defer c.answers.Add(-1)
-		limit := time.NewTimer(lateWait)
-		defer limit.Stop()
-		look := time.NewTicker(lateLook)
-		defer look.Stop()
-		for settled := false; !settled; {
-			select {
-			case <-look.C:
-				_, settled = c.ledger.here(number)
-			case <-limit.C:
-				settled = true
-			case <-cs.link.Done():
-				return
-			}
-		}
-		tell()
-	})
-}
-
 // attend serves one user: its connection, and a stream on it.
 func (cs *clientSession) attend(number uint32, ref uint16, end streamEnd) {
 	c := cs.client
-	conn, err := cs.take(end)
+	conn, err := c.announced.take(c.streams, end)
 	if err != nil {
 		c.count.unstarted.Add(1)
 		c.log.Debug("Stream %d: its connection is not here: %v", number, err)
@@ -102,7 +48,7 @@ func (cs *clientSession) attend(number uint32, ref uint16, end streamEnd) {
 		Number:    number,
 		StartWait: pairWait,
 		Commit: func() bool {
-			committed := c.ledger.commit(number)
+			committed := c.announced.commit(number)
 			if committed {
 				c.count.streams.Add(1)
 			}
@@ -130,18 +76,9 @@ func (cs *clientSession) attend(number uint32, ref uint16, end streamEnd) {
 
 // attended ends what open began.
 func (c *Client) attended(number uint32) {
-	c.ledger.over(number)
+	c.announced.over(number)
 	c.active.done()
 	c.tasks.Done()
-}
-
-// take waits for the announced connection. What is pending ends with it: the
-// START that must follow is bounded by the connections there are.
-func (cs *clientSession) take(end streamEnd) (net.Conn, error) {
-	defer cs.client.pending.Add(-1)
-	ctx, cancel := context.WithTimeout(cs.client.streams, pairWait)
-	defer cancel()
-	return end.take(ctx)
 }
 
 // target is what the client remembers of one service's target.

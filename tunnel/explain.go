@@ -97,7 +97,7 @@ func remedy(code wire.DenyCode) string {
 // mayPass reports whether a denied service is worth asking for again.
 func mayPass(code wire.DenyCode) bool {
 	switch code {
-	case wire.PortNotAllowed, wire.BindNotAllowed, wire.Unsupported, wire.BadRequest:
+	case wire.PortNotAllowed, wire.BindNotAllowed, wire.TargetNotAllowed, wire.Unsupported, wire.BadRequest:
 		return false
 	}
 	return true

@@ -37,6 +37,11 @@ type ServerConfig struct {
 	// among them.
 	AllowPorts string
 
+	// AllowForward names the targets that this server dials for users of its
+	// clients, as HOST:PORT separated by commas: "db:5432,10.0.0.7:8000-8099,*:22".
+	// Names are compared as they are written. Default: none.
+	AllowForward string
+
 	// TLS is the mode, default self-signed. TLSConfig brings a certificate,
 	// which TLSVerified requires.
 	TLS       pool.TLSMode
@@ -108,6 +113,7 @@ const (
 type Server struct {
 	cfg      ServerConfig
 	ports    access.Ports
+	forwards access.Targets
 	listener net.Listener
 	door     *pool.Acceptor
 	log      pool.Logger
@@ -137,8 +143,8 @@ type Server struct {
 type serverCounters struct {
 	streams, carried, timeouts, overflowed, noAck atomic.Uint64
 
-	asked, replays atomic.Uint64
-	sent, received atomic.Int64
+	asked, replays, forwarded atomic.Uint64
+	sent, received            atomic.Int64
 }
 
 // ServerStats are a server's state and its counters since it was made.
@@ -148,6 +154,7 @@ type ServerStats struct {
 	Streams   uint64           // streams opened, those of users offered again included
 	Carried   uint64           // of those, the ones on a carrier, for want of an idle connection
 	Open      int              // users being served
+	Forwarded uint64           // users of forwards whose target was dialed
 	Timeouts  uint64           // users that waited in vain for a connection
 	Overflow  uint64           // users turned away because there were too many
 	Asked     uint64           // times an acknowledgement was late and the client was asked
@@ -170,7 +177,11 @@ func NewServer(cfg ServerConfig) (*Server, error) {
 	if err != nil {
 		return nil, err // fill saw to it
 	}
-	s := &Server{cfg: cfg, ports: ports, log: cfg.Logger, publishers: make(map[member]*publisher),
+	forwards, err := access.ParseTargets(cfg.AllowForward)
+	if err != nil {
+		return nil, err // likewise
+	}
+	s := &Server{cfg: cfg, ports: ports, forwards: forwards, log: cfg.Logger, publishers: make(map[member]*publisher),
 		sessions: make(map[[wire.SessionSize]byte]*serverSession),
 		late:     make(map[[wire.SessionSize]byte]lateSession)}
 	s.door, err = pool.NewAcceptor(pool.AcceptConfig{
@@ -223,6 +234,9 @@ func (cfg *ServerConfig) fill() error {
 	setDefault(&cfg.AllowPorts, DefaultAllowPorts)
 	if _, err := access.ParsePorts(cfg.AllowPorts); err != nil {
 		return badField("AllowPorts", "%w", err)
+	}
+	if _, err := access.ParseTargets(cfg.AllowForward); err != nil {
+		return badField("AllowForward", "%w", err)
 	}
 	setDefault(&cfg.PoolMax, DefaultPoolMax)
 	setDefault(&cfg.Heartbeat, DefaultHeartbeat)
@@ -336,7 +350,8 @@ func (s *Server) endSessions() {
 func (s *Server) Stats() ServerStats {
 	st := ServerStats{
 		Streams: s.count.streams.Load(), Carried: s.count.carried.Load(), Open: s.active.count(),
-		Timeouts: s.count.timeouts.Load(), Overflow: s.count.overflowed.Load(), NoAck: s.count.noAck.Load(),
+		Forwarded: s.count.forwarded.Load(),
+		Timeouts:  s.count.timeouts.Load(), Overflow: s.count.overflowed.Load(), NoAck: s.count.noAck.Load(),
 		Asked: s.count.asked.Load(), Replays: s.count.replays.Load(),
 		FromUsers: s.count.sent.Load(), ToUsers: s.count.received.Load(),
 		Door: s.door.Stats(),

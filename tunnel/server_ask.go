@@ -41,49 +41,18 @@ func (c *serverSession) asker(sv *published, number uint32, patience time.Time) 
 	}
 }
 
-// ask sends cancel on this session and waits for the answer. False: the session
-// or ctx ended first.
+// ask asks on this session. False: the session or ctx ended first.
 func (c *serverSession) ask(ctx context.Context, number uint32) (handoff.Answer, bool) {
-	answer := make(chan handoff.Answer, 1)
-	c.mu.Lock()
-	if c.asked == nil {
-		c.asked = make(map[uint32]chan<- handoff.Answer)
-	}
-	c.asked[number] = answer
-	c.owed++
-	c.mu.Unlock()
-	defer func() {
-		c.mu.Lock()
-		delete(c.asked, number)
-		c.mu.Unlock()
-	}()
 	c.server.count.asked.Add(1)
-	c.link.Send(wire.Cancel{Stream: number})
-	select {
-	case a := <-answer:
-		return a, true
-	case <-c.link.Done():
-	case <-ctx.Done():
-	}
-	return 0, false
+	return c.questions.ask(ctx, c.link, number)
 }
 
-// canceled takes the client's answer to whoever waits for it. One that nobody
-// waits for any more is late; one more than was asked for is a breach.
+// canceled takes the client's answer to whoever waits for it.
 func (c *serverSession) canceled(m wire.Canceled) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
 	if m.Stream > c.numbers.latest() {
 		return fmt.Errorf("the client answers for stream %d, which was never opened", m.Stream)
 	}
-	if c.owed--; c.owed < 0 {
-		return fmt.Errorf("the client answers for stream %d, which was not asked about", m.Stream)
-	}
-	if answer := c.asked[m.Stream]; answer != nil {
-		delete(c.asked, m.Stream)
-		answer <- handoff.Answer(m.Outcome)
-	}
-	return nil
+	return c.questions.answered(m)
 }
 
 // successor waits for the session that the client came back with after this

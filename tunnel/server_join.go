@@ -28,7 +28,7 @@ func (s *Server) keyOf(h pool.Hello) (pool.Key, bool) {
 				return k, true
 			}
 		}
-	case wire.KindPool:
+	case wire.KindPool, wire.KindForward:
 		session, err := wire.ParseSession(h.Data)
 		if err == nil {
 			return s.sessionKeyOf(session, h.KeyID)
@@ -56,6 +56,13 @@ func (s *Server) welcome(ctx context.Context, conn net.Conn, hello pool.Hello) {
 		if c := s.sessionFor(conn, session); c != nil {
 			if err := c.pool.Admit(ctx, conn); err != nil {
 				s.log.Debug("%s: pooled connection not admitted: %v", c.name(), err)
+			}
+		}
+	case wire.KindForward:
+		session, _ := wire.ParseSession(hello.Data) // keyOf has read it
+		if c := s.sessionFor(conn, session); c != nil {
+			if err := c.forwards.admit(ctx, conn); err != nil {
+				s.log.Debug("%s: connection for forwards not admitted: %v", c.name(), err)
 			}
 		}
 	case wire.KindCarrier:

@@ -98,12 +98,28 @@ type entrance struct {
 
 func (s *Server) newEntrance(l net.Listener, key pool.KeyID) *entrance {
 	e := &entrance{Listener: l, server: s, crowds: []*crowd{newCrowd(s.cfg.MaxStreamsPerService, s.cfg.Wait)}}
-	if sh, ok := s.shares[key]; ok {
-		e.crowds = append(e.crowds, sh.users)
-	}
-	e.crowds = append(e.crowds, s.users)
+	e.crowds = append(e.crowds, s.crowdsOf(key)...)
 	e.ctx, e.closing = context.WithCancel(s.streams)
 	return e
+}
+
+// crowdsOf are those that a user of a client with that key is one of.
+func (s *Server) crowdsOf(key pool.KeyID) []*crowd {
+	if sh, ok := s.shares[key]; ok {
+		return []*crowd{sh.users, s.users}
+	}
+	return []*crowd{s.users}
+}
+
+// tryEnter takes a place in each crowd, or in none, without waiting.
+func tryEnter(crowds []*crowd) bool {
+	for i, c := range crowds {
+		if !c.places.TryAcquire(1) {
+			leave(crowds[:i])
+			return false
+		}
+	}
+	return true
 }
 
 // Accept returns the next user who has a place.
@@ -207,7 +223,7 @@ func (s *Server) pooled(of func(*serverSession) bool) (n int) {
 	for _, c := range s.allSessions() {
 		if of(c) {
 			st := c.pool.Stats()
-			n += st.Idle + st.Out + c.carriers.count()
+			n += st.Idle + st.Out + c.carriers.count() + c.forwards.count()
 		}
 	}
 	return n

@@ -64,13 +64,37 @@ func (sv *published) label() string {
 	return fmt.Sprintf("%q: service %q", sv.owner.name, sv.name)
 }
 
-// numbering numbers the streams of one instance of a client, over all its
-// sessions.
+// numbering numbers the streams that one side opens in an instance of a client,
+// over all its sessions.
 type numbering struct {
-	instance [16]byte
+	instance  [16]byte
+	announced announced // the other way: streams of the client's forwards
 
 	mu   sync.Mutex
 	last uint32
+}
+
+// lastNumber is not given to a stream.
+const lastNumber = 1<<32 - 1
+
+// next takes a number and has it sent, in one critical section, so that numbers
+// go out in order. ok is false when they are used up.
+func (n *numbering) next(send func(number uint32)) (number uint32, ok bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.last >= lastNumber-1 {
+		return lastNumber, false
+	}
+	n.last++
+	send(n.last)
+	return n.last, true
+}
+
+// restart begins at 1 again.
+func (n *numbering) restart() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.last = 0
 }
 
 func (n *numbering) latest() uint32 {

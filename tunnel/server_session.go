@@ -12,7 +12,6 @@ import (
 	"golang.org/x/time/rate"
 
 	pool "github.com/tunnelpool/pool"
-	"github.com/tunnelpool/pool/internal/handoff"
 	"github.com/tunnelpool/pool/internal/session"
 	"github.com/tunnelpool/pool/internal/wire"
 )
@@ -35,6 +34,7 @@ type serverSession struct {
 	link      *session.Link
 	pool      *pool.Pool
 	carriers  serverCarriers
+	forwards  serverForwards
 	open      atomic.Int64 // streams in progress
 	id        [wire.SessionSize]byte
 	key       pool.Key // the one the client joined with
@@ -51,10 +51,10 @@ type serverSession struct {
 	goodbye       sync.Once          // a side says GoAway at most once
 	leaving       bool               // the client said GoAway; handle's own
 
-	mu      sync.Mutex                       // guards what follows
-	stopped bool                             // no stream is opened any more
-	asked   map[uint32]chan<- handoff.Answer // who waits for the answer to a cancel
-	owed    int                              // answers that are due, those that nobody waits for any more included
+	questions questions
+
+	mu      sync.Mutex // guards what follows
+	stopped bool       // no stream is opened any more
 }
 
 // name is the client's, quoted: a peer chose it.
@@ -73,7 +73,8 @@ func (c *serverSession) run() {
 	s.leave(c)
 	s.log.Info("%s at %s left: %v", c.name(), c.remote, err)
 	background.Go(c.carriers.finish) // ends with their streams
-	c.pool.Drain(s.streams)          // streams in progress finish, and their connections close
+	background.Go(func() { c.forwards.finish(s.streams) })
+	c.pool.Drain(s.streams) // streams in progress finish, and their connections close
 	c.pool.Close()
 	background.Wait()
 }
@@ -90,6 +91,15 @@ func (c *serverSession) handle(m wire.Message) error {
 		default:
 			return errRegisters
 		}
+	case wire.Forward:
+		if !c.registers.Allow() {
+			return errRegisters
+		}
+		c.forward(m)
+	case wire.Open:
+		return c.opened(m)
+	case wire.Cancel:
+		c.numbers.announced.answer(m.Stream, c.link, &c.server.tasks)
 	case wire.Canceled:
 		return c.canceled(m)
 	case wire.GoAway:

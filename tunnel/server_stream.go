@@ -9,6 +9,7 @@ import (
 
 	pool "github.com/tunnelpool/pool"
 	"github.com/tunnelpool/pool/internal/relay"
+	"github.com/tunnelpool/pool/internal/session"
 	"github.com/tunnelpool/pool/internal/wire"
 )
 
@@ -140,13 +141,13 @@ func (v *visit) waitedInVain(err error) error {
 }
 
 // offering is a stream that was announced on a connection, where an ACK is not
-// late before ackWait; end takes the connection back.
-func (v *visit) offering(c *serverSession, number uint32, ackWait time.Duration, conn net.Conn, end func(relay.Verdict)) *relay.Offering {
+// late before least; end takes the connection back.
+func (v *visit) offering(c *serverSession, number uint32, least time.Duration, conn net.Conn, end func(relay.Verdict)) *relay.Offering {
 	c.server.count.streams.Add(1)
 	if v.attempts > 0 {
 		c.server.count.replays.Add(1)
 	}
-	wait := min(max(c.ackWait(), ackWait)<<v.attempts, maxAckWait) // a client that is merely slow gets more time
+	wait := min(max(ackWait(c.link), least)<<v.attempts, maxAckWait) // a client that is merely slow gets more time
 	v.attempts++
 	return &relay.Offering{
 		Conn: conn, Number: number, AckWait: wait, OwedWait: owedWait,
@@ -155,10 +156,10 @@ func (v *visit) offering(c *serverSession, number uint32, ackWait time.Duration,
 }
 
 // ackWait is when an ACK is late. It may be early rather than late: before the
-// client is asked, a sign of life takes another round trip, as long as that is
+// other side is asked, a sign of life takes another round trip, as long as that is
 // just then.
-func (c *serverSession) ackWait() time.Duration {
-	roundTrip, variation := c.link.RTT()
+func ackWait(link *session.Link) time.Duration {
+	roundTrip, variation := link.RTT()
 	if roundTrip == 0 {
 		return firstAckWait
 	}
@@ -177,24 +178,13 @@ func (c *serverSession) announce(message func(number uint32) wire.Message) (uint
 	return number, ok
 }
 
-// lastNumber is not given to a stream.
-const lastNumber = 1<<32 - 1
-
 func (c *serverSession) tell(message func(number uint32) wire.Message) (uint32, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.stopped {
 		return 0, false // nothing is opened behind a GoAway
 	}
-	n := c.numbers
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if n.last >= lastNumber-1 {
-		return lastNumber, false
-	}
-	n.last++
-	c.link.Send(message(n.last))
-	return n.last, true
+	return c.numbers.next(func(number uint32) { c.link.Send(message(number)) })
 }
 
 var errNumbersUsed = errors.New("stream numbers are used up; a new session begins at 1")

@@ -28,9 +28,6 @@ type Service struct {
 
 // checkServices refuses what cannot be published, and fills names in.
 func checkServices(services []Service) error {
-	if len(services) == 0 {
-		return badField("Services", "empty; there is nothing to publish")
-	}
 	if len(services) > maxServices {
 		return badField("Services", "%d of them; %d is the limit", len(services), maxServices)
 	}

@@ -18,7 +18,7 @@ import (
 
 type publishFlags struct {
 	server, name                     string
-	reverse                          []string
+	reverse, forward                 []string
 	tlsMode, tlsCA, tlsName          string
 	keyFile, stateDir                string
 	poolMin, poolMax                 int
@@ -32,7 +32,7 @@ func publishCommand() *cobra.Command {
 	var f publishFlags
 	c := &cobra.Command{
 		Use:   "tunnel-client --server HOST[:PORT] -R PORT:[HOST:]PORT …",
-		Short: "Publish services of this network on a tunnel-server",
+		Short: "Publish services of this network on a tunnel-server, and reach some of the server's",
 		Long: `tunnel-client publishes services that it can reach on a tunnel-server's public
 ports. It only dials out, so it works behind NAT; it keeps connections ready, so
 that a user is served at once; and it reconnects for ever.
@@ -40,16 +40,23 @@ that a user is served at once; and it reconnects for ever.
   -R [NAME=][BIND:]PORT:[HOST:]HOSTPORT
 
 PORT is public, on the server (0: the server chooses); HOST:HOSTPORT is the
-target here, HOST by default localhost. IPv6 addresses stand in brackets.`,
+target here, HOST by default localhost. IPv6 addresses stand in brackets.
+
+  -L [NAME=][BIND:]PORT:[HOST:]HOSTPORT
+
+leads the other way: PORT is here, on 127.0.0.1 unless BIND says otherwise, and
+HOST:HOSTPORT is a target of the server's, which its --allow-forward must name.`,
 		Example: `  TUNNEL_KEY=… tunnel-client --server example.com -R 8080:3000
   tunnel-client --server example.com --key-file key -R web=8080:3000 -R ssh=2222:22
   tunnel-client --server example.com --key-file key -R 8080:192.168.1.20:80
-  tunnel-client --server example.com --tls 2 --key-file key -R 8080:3000`,
+  tunnel-client --server example.com --tls 2 --key-file key -R 8080:3000
+  tunnel-client --server example.com --key-file key -L 5432:db:5432`,
 		RunE: func(c *cobra.Command, _ []string) error { return publish(c, f) },
 	}
 	fl := c.Flags()
 	fl.StringVar(&f.server, "server", "", "the tunnel-server, HOST or HOST:PORT (default port "+tunnel.DefaultPort+")")
 	fl.StringArrayVarP(&f.reverse, "reverse", "R", nil, "service to publish, as [NAME=][BIND:]PORT:[HOST:]HOSTPORT; repeatable")
+	fl.StringArrayVarP(&f.forward, "forward", "L", nil, "port here that leads to a target of the server's, as [NAME=][BIND:]PORT:[HOST:]HOSTPORT; repeatable")
 	fl.StringVar(&f.name, "name", "", "this client's name in the server's log (default: the host's name)")
 	fl.StringVar(&f.tlsMode, "tls", string(pool.TLSSelfSigned), "TLS mode, as the server's: 0 plain, 1 self-signed, 2 verified certificate")
 	fl.StringVar(&f.tlsCA, "tls-ca", "", "roots to verify the server's certificate with, PEM file (mode 2; default: the system's)")
@@ -108,7 +115,7 @@ func publish(c *cobra.Command, f publishFlags) error {
 
 // flagOf names the flag that sets a field of the configuration.
 var flagOf = map[string]string{
-	"Server": "--server", "Services": "-R", "Name": "--name", "Key": "--key-file", "Heartbeat": "--heartbeat",
+	"Server": "--server", "Services": "-R", "Forwards": "-L", "Name": "--name", "Key": "--key-file", "Heartbeat": "--heartbeat",
 	"MaxStreams": "--max-streams",
 }
 
@@ -121,6 +128,13 @@ func (f *publishFlags) clientConfig() (tunnel.ClientConfig, error) {
 	services, err := f.services()
 	if err != nil {
 		return cfg, err
+	}
+	forwards, err := f.forwards()
+	if err != nil {
+		return cfg, err
+	}
+	if len(services)+len(forwards) == 0 {
+		return cfg, fmt.Errorf("nothing to publish: give at least one -R, as in -R 8080:3000")
 	}
 	mode, err := pool.ParseTLSMode(f.tlsMode)
 	if err != nil {
@@ -140,7 +154,7 @@ func (f *publishFlags) clientConfig() (tunnel.ClientConfig, error) {
 		f.carriers = -1 // likewise
 	}
 	return tunnel.ClientConfig{
-		Server: f.server, Services: services, Name: f.name,
+		Server: f.server, Services: services, Forwards: forwards, Name: f.name,
 		TLS: mode, TLSConfig: tlsConfig, ServerName: f.tlsName,
 		PoolMin: f.poolMin, PoolMax: f.poolMax, Carriers: f.carriers,
 		PoolMinInterval: f.poolMinInterval, PoolMaxInterval: f.poolMaxInterval,
@@ -150,9 +164,6 @@ func (f *publishFlags) clientConfig() (tunnel.ClientConfig, error) {
 
 // services reads every -R. Two on one public port cannot both come up.
 func (f *publishFlags) services() ([]tunnel.Service, error) {
-	if len(f.reverse) == 0 {
-		return nil, fmt.Errorf("nothing to publish: give at least one -R, as in -R 8080:3000")
-	}
 	var services []tunnel.Service
 	for _, r := range f.reverse {
 		s, err := config.ParseReverse(r)
@@ -167,6 +178,19 @@ func (f *publishFlags) services() ([]tunnel.Service, error) {
 		services = append(services, s)
 	}
 	return services, nil
+}
+
+// forwards reads every -L.
+func (f *publishFlags) forwards() ([]tunnel.Forward, error) {
+	var forwards []tunnel.Forward
+	for _, l := range f.forward {
+		forward, err := config.ParseForward(l)
+		if err != nil {
+			return nil, err
+		}
+		forwards = append(forwards, forward)
+	}
+	return forwards, nil
 }
 
 func (f *publishFlags) checkNumbers() error {

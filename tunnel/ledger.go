@@ -7,8 +7,8 @@ import (
 	"github.com/tunnelpool/pool/internal/handoff"
 )
 
-// ledger is the client's one state of what became of each stream number, over
-// all its sessions, and where those that are announced will come.
+// ledger is the one state of what became of each stream number that the other
+// side opened, over all sessions, and where those that are announced will come.
 type ledger struct {
 	mu        sync.Mutex
 	outcomes  handoff.Ledger
@@ -43,7 +43,7 @@ func (l *ledger) open(number uint32, end streamEnd) error {
 	return nil
 }
 
-// commit makes a stream this client's, unless a cancel came first.
+// commit makes a stream this side's, unless a cancel came first.
 func (l *ledger) commit(number uint32) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -71,7 +71,7 @@ func (l *ledger) here(number uint32) (start, settled bool) {
 	return at.started()
 }
 
-// cancel answers the server's cancel, after a last look for START, and buries
+// cancel answers a cancel, after a last look for START, and buries
 // the connection on which nothing came.
 func (l *ledger) cancel(number uint32) handoff.Answer {
 	start, _ := l.here(number)

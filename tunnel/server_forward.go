@@ -1,0 +1,193 @@
+package tunnel
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"time"
+
+	pool "github.com/tunnelpool/pool"
+	"github.com/tunnelpool/pool/internal/relay"
+	"github.com/tunnelpool/pool/internal/service"
+	"github.com/tunnelpool/pool/internal/wire"
+)
+
+// serverForwards are the targets that a session's users may reach, and the
+// connections on which they come. The client hands those out.
+type serverForwards struct {
+	tasks sync.WaitGroup // the pool's
+
+	mu      sync.Mutex
+	targets map[uint16]*forwardTarget // by the client's ref
+	pool    *pool.Pool                // nil as long as no target was granted
+}
+
+type forwardTarget struct {
+	address string
+	trouble seldom // paces what is logged of it
+}
+
+// forward answers the client's question whether its users may reach a target.
+func (c *serverSession) forward(m wire.Forward) {
+	code, reason := c.grant(m)
+	if code == wire.OK {
+		c.server.log.Info("%s: users there may reach %s", c.name(), m.Target) // as the configuration has it
+	} else {
+		c.server.log.Warn("%s: forward to %q denied: %s", c.name(), m.Target, reason)
+	}
+	c.link.Send(wire.Forwarded{Ref: m.Ref, Code: code, Text: reason})
+}
+
+func (c *serverSession) grant(m wire.Forward) (wire.DenyCode, string) {
+	s, fs := c.server, &c.forwards
+	if m.Network != wire.NetworkTCP {
+		return wire.Unsupported, "this server forwards TCP only"
+	}
+	if !s.forwards.Allow(m.Target) {
+		return wire.TargetNotAllowed, fmt.Sprintf("forwards to %q are not allowed; the server's operator can allow it with --allow-forward", m.Target)
+	}
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	switch {
+	case fs.targets[m.Ref] != nil:
+		return wire.BadRequest, "the forward is up already"
+	case len(fs.targets) >= maxServices:
+		return wire.TooMany, fmt.Sprintf("a client may have %d forwards", maxServices)
+	}
+	if fs.pool == nil {
+		p, err := pool.NewServer(pool.ServerConfig{
+			HandshakeTimeout: s.cfg.HandshakeTimeout,
+			Limits:           pool.Limits{MaxCap: s.cfg.PoolMax},
+			AwaitRunning:     true, // relay says so, at the ACK
+			Reverse:          true,
+			Logger:           s.log,
+		})
+		if err != nil {
+			s.log.Error("%s: no pool for forwards: %v", c.name(), err)
+			return wire.Internal, "the server could not make a pool; its log says more"
+		}
+		fs.pool, fs.targets = p, make(map[uint16]*forwardTarget)
+		fs.tasks.Go(func() { p.Run(context.Background()) }) // ends with the pool's Close
+	}
+	fs.targets[m.Ref] = &forwardTarget{address: m.Target}
+	return wire.OK, ""
+}
+
+// connections is the pool, or nil.
+func (fs *serverForwards) connections() *pool.Pool {
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	return fs.pool
+}
+
+func (fs *serverForwards) target(ref uint16) (*forwardTarget, *pool.Pool) {
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	return fs.targets[ref], fs.pool
+}
+
+// count is of the connections, idle and in use.
+func (fs *serverForwards) count() int {
+	p := fs.connections()
+	if p == nil {
+		return 0
+	}
+	st := p.Stats()
+	return st.Idle + st.Out
+}
+
+// admit takes a connection into the pool.
+func (fs *serverForwards) admit(ctx context.Context, conn net.Conn) error {
+	p := fs.connections()
+	if p == nil {
+		conn.Close()
+		return errors.New("no forward was granted")
+	}
+	return p.Admit(ctx, conn)
+}
+
+// finish lets streams in progress end, and their connections with them.
+func (fs *serverForwards) finish(ctx context.Context) {
+	if p := fs.connections(); p != nil {
+		p.Drain(ctx)
+		p.Close()
+	}
+	fs.tasks.Wait()
+}
+
+// opened begins a stream that the client announced for a user of a forward.
+func (c *serverSession) opened(m wire.Open) error {
+	s := c.server
+	target, connections := c.forwards.target(m.Ref)
+	if target == nil {
+		return fmt.Errorf("the client opened a stream for forward %d, which it does not have", m.Ref)
+	}
+	end := pooledEnd{connections, m.ID}
+	taken, err := c.numbers.announced.enter(m.Stream, end)
+	if err != nil {
+		return fmt.Errorf("the client opened stream %d: %w", m.Stream, err)
+	}
+	if !taken {
+		s.log.Debug("%s: stream %d of a forward not served: %d are announced already", c.name(), m.Stream, maxPending)
+		return nil
+	}
+	s.active.add()
+	s.tasks.Add(1)
+	go c.attend(m.Stream, target, end) // ends with the stream, or when that is at rest
+	return nil
+}
+
+// attend serves one user of a forward: its connection, and a stream on it.
+func (c *serverSession) attend(number uint32, target *forwardTarget, end streamEnd) {
+	s, streams := c.server, &c.numbers.announced
+	ended := func() {
+		streams.over(number)
+		s.active.done()
+		s.tasks.Done()
+	}
+	conn, err := streams.take(s.streams, end)
+	if err != nil {
+		s.log.Debug("%s: stream %d of a forward: its connection is not here: %v", c.name(), number, err)
+		ended()
+		return
+	}
+	var placed []*crowd // where the user has a place
+	relay.Attend(s.streams, conn, relay.Task{
+		Number:    number,
+		StartWait: pairWait,
+		Commit:    func() bool { return streams.commit(number) },
+		Dial: func(ctx context.Context) (net.Conn, wire.ResetReason) {
+			s.count.forwarded.Add(1)
+			crowds := s.crowdsOf(c.key.ID())
+			if !tryEnter(crowds) {
+				c.forwardFailed(target, wire.ResetOverloaded, errNoPlace)
+				return nil, wire.ResetOverloaded
+			}
+			placed = crowds
+			conn, reason, err := service.DialTarget(ctx, target.address)
+			if err != nil {
+				c.forwardFailed(target, reason, err)
+			}
+			return conn, reason
+		},
+		Reserve: func() bool { return end.reserve(conn) },
+	}, func(res relay.Result) {
+		leave(placed)
+		end.giveBack(conn, res.Keep)
+		if res.Err != nil {
+			s.log.Debug("%s: stream %d of a forward broke: %v", c.name(), number, res.Err)
+		}
+		ended()
+	})
+}
+
+var errNoPlace = errors.New("as many users as there may be; see --max-streams and the limit of open files (ulimit -n, LimitNOFILE=)")
+
+// forwardFailed tells now and then why a target was not reached.
+func (c *serverSession) forwardFailed(target *forwardTarget, reason wire.ResetReason, err error) {
+	if muted, ok := target.trouble.pass(time.Now()); ok && reason != wire.ResetShutdown {
+		c.server.log.Warn("%s: %s%s", c.name(), explainTarget(target.address, reason, err), mutedNote(muted))
+	}
+}
