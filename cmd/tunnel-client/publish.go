@@ -3,7 +3,9 @@ package main
 import (
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
+	"net"
 	"os"
 	"time"
 
@@ -102,7 +104,11 @@ func publish(c *cobra.Command, f publishFlags) error {
 		return cli.Usage(err)
 	}
 	client, err := tunnel.NewClient(cfg)
-	if err != nil {
+	var op *net.OpError
+	switch {
+	case errors.As(err, &op):
+		return cli.ListenError("-L", "an address of this machine", op)
+	case err != nil:
 		return cli.ConfigError(err, flagOf)
 	}
 	if key.Loose {
@@ -134,7 +140,7 @@ func (f *publishFlags) clientConfig() (tunnel.ClientConfig, error) {
 		return cfg, err
 	}
 	if len(services)+len(forwards) == 0 {
-		return cfg, fmt.Errorf("nothing to publish: give at least one -R, as in -R 8080:3000")
+		return cfg, fmt.Errorf("nothing to publish: give at least one -R, as in -R 8080:3000, or -L")
 	}
 	mode, err := pool.ParseTLSMode(f.tlsMode)
 	if err != nil {

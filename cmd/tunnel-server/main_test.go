@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -138,18 +137,6 @@ func TestPortTaken(t *testing.T) {
 	require.Equal(t, 1, strings.Count(errOut, "\n"))
 	require.Empty(t, out)
 	require.NoDirExists(t, stateDir, "a key made now would never be shown")
-}
-
-func TestListenErrors(t *testing.T) {
-	for err, want := range map[error]string{
-		syscall.EADDRINUSE: "stop it, or choose another with --listen",
-		wsaAddrInUse:       "stop it, or choose another with --listen",
-		syscall.EACCES:     "CAP_NET_BIND_SERVICE",
-	} {
-		wrapped := &net.OpError{Op: "listen", Err: os.NewSyscallError("bind", err)}
-		require.ErrorContains(t, listenError(wrapped), want)
-		require.ErrorIs(t, listenError(wrapped), err)
-	}
 }
 
 func TestServeUntilStopped(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/tunnelpool/pool/internal/activation"
+	"github.com/tunnelpool/pool/internal/cli"
 	"github.com/tunnelpool/pool/tunnel"
 )
 
@@ -23,7 +24,7 @@ func listen(cfg *tunnel.ServerConfig) error {
 	if len(sockets) == 0 {
 		cfg.Listener, err = net.Listen("tcp", cfg.Listen)
 		if err != nil {
-			return listenError(err)
+			return cli.ListenError("--listen", "[ADDRESS]:PORT, as in :10101", err)
 		}
 		return nil
 	}
