@@ -1,5 +1,5 @@
-// Package access says who may have what: which public ports a client
-// may ask for.
+// Package access says who may have what: public ports, destinations behind the
+// server, and where connections may come from.
 package access
 
 import (
