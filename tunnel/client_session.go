@@ -140,7 +140,8 @@ func (cs *clientSession) registerAll() {
 			if !s.Up && !cs.final[i].Load() {
 				svc := cs.client.cfg.Services[i]
 				cs.asked[i].Add(1)
-				cs.link.Send(wire.Register{Ref: uint16(i), Network: wire.NetworkTCP, Port: svc.Port, Bind: svc.Bind, Name: svc.Name})
+				sources, _ := svc.sources() // checkServices has seen to it
+				cs.link.Send(wire.Register{Ref: uint16(i), Network: wire.NetworkTCP, Port: svc.Port, Bind: svc.Bind, Name: svc.Name, Sources: sources})
 			}
 		}
 		for i, f := range cs.client.Forwards() {

@@ -2,6 +2,8 @@ package tunnel
 
 import (
 	"crypto/tls"
+	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -70,6 +72,8 @@ func TestClientConfigErrors(t *testing.T) {
 		{"service's long name", service(Service{Name: strings.Repeat("ä", 65), Target: "h:1"}), "1 to 64 printable"},
 		{"service's dirty name", service(Service{Name: "a\x1b[31m", Target: "h:1"}), "printable"},
 		{"service's bind", service(Service{Bind: "[::1]", Target: "h:1"}), "Services: the bind address"},
+		{"service's users", service(Service{AllowFrom: make([]netip.Prefix, 1), Target: "h:1"}), "the prefixes of users of number 1: an empty prefix"},
+		{"too many users", service(Service{AllowFrom: slices.Repeat([]netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}, 30), Target: "h:1"}), "30 prefixes are more than 255 bytes"},
 		{"service twice", func(c *ClientConfig) { c.Services = append(c.Services, c.Services[0]) }, "twice"},
 		{"heartbeat", func(c *ClientConfig) { c.Heartbeat = time.Hour }, "Heartbeat: "},
 		{"pool", func(c *ClientConfig) { c.PoolMin, c.PoolMax = 9, 8 }, "PoolMin: 9 exceeds PoolMax 8"},

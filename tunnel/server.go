@@ -126,6 +126,7 @@ type Server struct {
 	active   tally          // users being served
 	users    *crowd         // those and who may become one
 	crowded  seldom         // paces what is logged of users without a place
+	strange  seldom         // and of users from elsewhere
 	pools    pooledBudget   // connections
 	shares   map[pool.KeyID]keyShare
 	maxPorts int // public ports
@@ -141,7 +142,7 @@ type Server struct {
 }
 
 type serverCounters struct {
-	streams, carried, timeouts, overflowed, noAck atomic.Uint64
+	streams, carried, timeouts, overflowed, elsewhere, noAck atomic.Uint64
 
 	asked, replays, forwarded atomic.Uint64
 	sent, received            atomic.Int64
@@ -157,6 +158,7 @@ type ServerStats struct {
 	Forwarded uint64           // users of forwards whose target was dialed
 	Timeouts  uint64           // users that waited in vain for a connection
 	Overflow  uint64           // users turned away because there were too many
+	Elsewhere uint64           // users reset because of where they came from, see [Service.AllowFrom]
 	Asked     uint64           // times an acknowledgement was late and the client was asked
 	Replays   uint64           // times a user was offered on another connection
 	NoAck     uint64           // users lost because a client did not take them
@@ -351,7 +353,7 @@ func (s *Server) Stats() ServerStats {
 	st := ServerStats{
 		Streams: s.count.streams.Load(), Carried: s.count.carried.Load(), Open: s.active.count(),
 		Forwarded: s.count.forwarded.Load(),
-		Timeouts:  s.count.timeouts.Load(), Overflow: s.count.overflowed.Load(), NoAck: s.count.noAck.Load(),
+		Timeouts:  s.count.timeouts.Load(), Overflow: s.count.overflowed.Load(), Elsewhere: s.count.elsewhere.Load(), NoAck: s.count.noAck.Load(),
 		Asked: s.count.asked.Load(), Replays: s.count.replays.Load(),
 		FromUsers: s.count.sent.Load(), ToUsers: s.count.received.Load(),
 		Door: s.door.Stats(),

@@ -91,13 +91,14 @@ func half(n int) int { return max(n/2, 1) }
 type entrance struct {
 	net.Listener
 	server  *Server
-	crowds  []*crowd // narrowest first
+	crowds  []*crowd     // narrowest first
+	from    *userSources // who may come
 	ctx     context.Context
 	closing context.CancelFunc
 }
 
-func (s *Server) newEntrance(l net.Listener, key pool.KeyID) *entrance {
-	e := &entrance{Listener: l, server: s, crowds: []*crowd{newCrowd(s.cfg.MaxStreamsPerService, s.cfg.Wait)}}
+func (s *Server) newEntrance(l net.Listener, from *userSources, key pool.KeyID) *entrance {
+	e := &entrance{Listener: l, server: s, from: from, crowds: []*crowd{newCrowd(s.cfg.MaxStreamsPerService, s.cfg.Wait)}}
 	e.crowds = append(e.crowds, s.crowdsOf(key)...)
 	e.ctx, e.closing = context.WithCancel(s.streams)
 	return e
@@ -122,12 +123,17 @@ func tryEnter(crowds []*crowd) bool {
 	return true
 }
 
-// Accept returns the next user who has a place.
+// Accept returns the next user who may come and has a place.
 func (e *entrance) Accept() (net.Conn, error) {
 	for {
 		user, err := e.Listener.Accept()
 		if err != nil {
 			return nil, err
+		}
+		if !e.from.allow(user.RemoteAddr()) {
+			e.server.fromElsewhere(user.RemoteAddr(), e.Addr())
+			relay.Reset(user)
+			continue
 		}
 		if e.enter() {
 			return user, nil

@@ -43,8 +43,9 @@ type publisher struct {
 // along. The fields below public are guarded by Server.mu.
 type published struct {
 	server   *Server
-	bind     string // as the server decided on it, before it listened
-	asked    uint16 // port, 0: the server's choice
+	bind     string      // as the server decided on it, before it listened
+	asked    uint16      // port, 0: the server's choice
+	from     userSources // who may come
 	public   *service.Public
 	entrance *entrance // its listener
 

@@ -42,8 +42,11 @@ func (c *serverSession) publish(r wire.Register) (*published, wire.DenyCode, str
 	if r.Network != wire.NetworkTCP {
 		return nil, wire.Unsupported, "this server publishes TCP services only"
 	}
-	if r.Group != "" || r.Sources != "" {
-		return nil, wire.Unsupported, "this server knows no groups and no prefixes of users"
+	if r.Group != "" {
+		return nil, wire.Unsupported, "this server knows no groups"
+	}
+	if _, err := parseSources(r.Sources); err != nil {
+		return nil, wire.BadRequest, "the prefixes of users: " + err.Error()
 	}
 	if s.isOwnPort(r.Port) {
 		return nil, wire.PortNotAllowed, fmt.Sprintf("port %d is the tunnel's own", r.Port)
@@ -170,6 +173,8 @@ func (sv *published) port() uint16 {
 // upLocked makes the service one of the session. Its users go on.
 func (sv *published) upLocked(c *serverSession, r wire.Register) {
 	sv.owner, sv.session, sv.ref, sv.name = c.publisher, c, r.Ref, r.Name
+	from, _ := parseSources(r.Sources) // publish has read it
+	sv.from.set(from)
 	c.publisher.announceLocked()
 }
 
@@ -217,7 +222,8 @@ func (c *serverSession) listen(r wire.Register) (*published, wire.DenyCode, stri
 		code, reason := s.listenReason(r.Port, err)
 		return nil, code, reason
 	}
-	sv := &published{server: s, bind: r.Bind, asked: r.Port, entrance: s.newEntrance(l, c.key.ID())}
+	sv := &published{server: s, bind: r.Bind, asked: r.Port}
+	sv.entrance = s.newEntrance(l, &sv.from, c.key.ID())
 	sv.public = service.NewPublic(sv.entrance, func(text string) { s.log.Warn("Port %d: %s", sv.port(), text) })
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -1,9 +1,14 @@
 package tunnel
 
 import (
+	"fmt"
 	"net"
+	"net/netip"
 	"strconv"
 	"unicode/utf8"
+
+	"github.com/tunnelpool/pool/internal/access"
+	"github.com/tunnelpool/pool/internal/wire"
 )
 
 // Service is one thing a client publishes: a port on the server's public host
@@ -24,6 +29,24 @@ type Service struct {
 	// Target is the host:port that the client dials for every user, as
 	// net.Dial takes it.
 	Target string
+
+	// AllowFrom are the prefixes of the users that are let in, as the server
+	// sees their addresses; the server resets others at once. An IPv4 address in
+	// the IPv4-mapped IPv6 form counts as IPv4. Written with commas between them
+	// they have 255 bytes at most. Default: users from anywhere.
+	AllowFrom []netip.Prefix
+}
+
+// sources is AllowFrom on the wire.
+func (s *Service) sources() (string, error) {
+	from, err := access.NewSources(s.AllowFrom)
+	if err != nil || from.Anywhere() {
+		return "", err
+	}
+	if text := from.String(); len(text) <= wire.MaxText {
+		return text, nil
+	}
+	return "", fmt.Errorf("%d prefixes are more than %d bytes of text; join neighbours", len(s.AllowFrom), wire.MaxText)
 }
 
 // checkServices refuses what cannot be published, and fills names in.
@@ -46,6 +69,9 @@ func checkServices(services []Service) error {
 			return badField("Services", "the bind address %q of number %d is not an IP address", s.Bind, i+1)
 		case s.Name != "" && !nameAllowed(s.Name):
 			return badField("Services", "the name %q of number %d: want 1 to %d printable characters without '='", s.Name, i+1, maxServiceName)
+		}
+		if _, err := s.sources(); err != nil {
+			return badField("Services", "the prefixes of users of number %d: %w", i+1, err)
 		}
 		if s.Name == "" {
 			s.Name = s.Target

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	pool "github.com/tunnelpool/pool"
+	"github.com/tunnelpool/pool/internal/access"
 	"github.com/tunnelpool/pool/internal/cli"
 	"github.com/tunnelpool/pool/internal/config"
 	"github.com/tunnelpool/pool/internal/slack"
@@ -21,6 +22,7 @@ import (
 type publishFlags struct {
 	server, name                     string
 	reverse, forward                 []string
+	allowFrom                        []string
 	tlsMode, tlsCA, tlsName          string
 	keyFile, stateDir                string
 	poolMin, poolMax                 int
@@ -59,6 +61,7 @@ HOST:HOSTPORT is a target of the server's, which its --allow-forward must name.`
 	fl.StringVar(&f.server, "server", "", "the tunnel-server, HOST or HOST:PORT (default port "+tunnel.DefaultPort+")")
 	fl.StringArrayVarP(&f.reverse, "reverse", "R", nil, "service to publish, as [NAME=][BIND:]PORT:[HOST:]HOSTPORT; repeatable")
 	fl.StringArrayVarP(&f.forward, "forward", "L", nil, "port here that leads to a target of the server's, as [NAME=][BIND:]PORT:[HOST:]HOSTPORT; repeatable")
+	fl.StringArrayVar(&f.allowFrom, "allow-from", nil, "prefixes of the users that are let in, as [SERVICE=]10.0.0.0/8,2001:db8::/32; repeatable (default: anywhere)")
 	fl.StringVar(&f.name, "name", "", "this client's name in the server's log (default: the host's name)")
 	fl.StringVar(&f.tlsMode, "tls", string(pool.TLSSelfSigned), "TLS mode, as the server's: 0 plain, 1 self-signed, 2 verified certificate")
 	fl.StringVar(&f.tlsCA, "tls-ca", "", "roots to verify the server's certificate with, PEM file (mode 2; default: the system's)")
@@ -183,7 +186,12 @@ func (f *publishFlags) services() ([]tunnel.Service, error) {
 		}
 		services = append(services, s)
 	}
-	return services, nil
+	err := config.PerService("--allow-from", f.allowFrom, services, func(s *tunnel.Service, value string) error {
+		from, err := access.ParseSources(value)
+		s.AllowFrom = from.Prefixes()
+		return err
+	})
+	return services, err
 }
 
 // forwards reads every -L.
