@@ -38,6 +38,11 @@ type AcceptConfig struct {
 	// and its IPv4-mapped IPv6 form are the same; zones are ignored.
 	ClientIP string
 
+	// AllowFrom, when not empty, are the prefixes whose addresses may connect.
+	// Others are closed before anything is read of them, and counted as
+	// [RejectAddress]. An IPv4-mapped IPv6 address or prefix is the IPv4 one.
+	AllowFrom []netip.Prefix
+
 	// KeepAlive is the longest idle time before TCP keep-alive probes, see [TuneTCP].
 	// Zero means 30 s; a negative value turns them off.
 	KeepAlive time.Duration
@@ -69,7 +74,8 @@ type AcceptConfig struct {
 
 	// Logger takes refused connections at debug level. Warnings are failures to
 	// accept, and wrong proofs: the first of a source, and then once a minute
-	// how many more there were. Nil logs nothing.
+	// how many more there were; and at most once a minute those who come from
+	// addresses that may not connect. Nil logs nothing.
 	Logger Logger
 }
 
@@ -77,7 +83,7 @@ type AcceptConfig struct {
 type RejectReason string
 
 const (
-	RejectAddress RejectReason = "address" // not from AcceptConfig.ClientIP
+	RejectAddress RejectReason = "address" // not from AcceptConfig.ClientIP and AllowFrom
 	RejectCap     RejectReason = "cap"     // made way for a newcomer, or found no place
 	RejectRate    RejectReason = "rate"    // unheard: too many attempts of its source failed
 	RejectTLS     RejectReason = "tls"     // the TLS handshake failed, or only one side speaks TLS
@@ -101,6 +107,8 @@ type Acceptor struct {
 	keys             KeyFunc
 	tls              *tls.Config // nil: plain
 	clientIP         netip.Addr  // not valid: any
+	allowFrom        []netip.Prefix
+	outsiders        paced
 	keepAlive        time.Duration
 	handshakeTimeout time.Duration
 	log              Logger
@@ -130,12 +138,8 @@ func NewAcceptor(cfg AcceptConfig) (*Acceptor, error) {
 		return nil, err
 	}
 	askFirst(a.tls)
-	if cfg.ClientIP != "" {
-		ip, err := netip.ParseAddr(cfg.ClientIP)
-		if err != nil {
-			return nil, fmt.Errorf("ClientIP: %w", err)
-		}
-		a.clientIP = ip.Unmap().WithZone("")
+	if err := a.letIn(cfg.ClientIP, cfg.AllowFrom); err != nil {
+		return nil, err
 	}
 	switch {
 	case cfg.HandshakeTimeout < 0:

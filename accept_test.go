@@ -6,6 +6,7 @@ import (
 	"io"
 	"math"
 	"net"
+	"net/netip"
 	"os"
 	"testing"
 	"testing/synctest"
@@ -19,6 +20,7 @@ func TestNewAcceptorRefuses(t *testing.T) {
 		"TLS":                    {TLS: "9"},
 		"TLSConfig":              {TLS: TLSVerified},
 		"ClientIP":               {ClientIP: "example.com"},
+		"AllowFrom":              {AllowFrom: make([]netip.Prefix, 1)},
 		"HandshakeTimeout":       {HandshakeTimeout: -1},
 		"MaxHandshakes:":         {MaxHandshakes: -1},
 		"MaxHandshakesPerSource": {MaxHandshakesPerSource: -1},
@@ -93,6 +95,58 @@ func TestClientIP(t *testing.T) {
 			})
 		})
 	}
+}
+
+func TestAllowFrom(t *testing.T) {
+	only := []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("2001:db8::/32"), netip.MustParsePrefix("::ffff:192.0.2.0/120")}
+	for from, ok := range map[string]bool{
+		"10.1.2.3:5":           true,
+		"[::ffff:10.1.2.3]:5":  true,
+		"[2001:db8::1]:5":      true,
+		"[2001:db8::1%eth0]:5": true,
+		"192.0.2.7:5":          true,
+		"[::ffff:192.0.2.7]:5": true,
+		"11.0.0.1:5":           false,
+		"[::ffff:11.0.0.1]:5":  false,
+		"[2001:db9::1]:5":      false,
+		"@":                    false,
+		"":                     false,
+	} {
+		t.Run("from "+from, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				l := newPipeListener()
+				d := openDoorOn(t, l, AcceptConfig{TLS: TLSPlain, AllowFrom: only})
+				conn := l.dial(from)
+				got, err := io.ReadAll(io.LimitReader(conn, int64(len(doorGreeting))))
+				require.NoError(t, err)
+				require.Equal(t, ok, string(got) == doorGreeting)
+				if !ok {
+					require.Equal(t, map[RejectReason]uint64{RejectAddress: 1}, d.Stats().Rejected)
+				}
+			})
+		})
+	}
+}
+
+// TestOutsidersDoNotFillTheLog: one warning a minute, whatever comes.
+func TestOutsidersDoNotFillTheLog(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newPipeListener()
+		d := openDoorOn(t, l, AcceptConfig{TLS: TLSPlain, AllowFrom: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}})
+		knock := func() string {
+			_, err := io.ReadAll(l.dial("192.0.2.1:5"))
+			require.NoError(t, err)
+			line := <-d.log
+			return line.level + " " + line.text
+		}
+		require.Equal(t, `WARN refused a connection from 192.0.2.1:5 (address): "only the configured addresses may connect"`, knock())
+		for range 3 {
+			require.Contains(t, knock(), "DEBUG")
+		}
+		time.Sleep(time.Minute)
+		require.Equal(t, `WARN refused a connection from 192.0.2.1:5 (address): "only the configured addresses may connect"; 3 more like it since the last warning`, knock())
+		require.Equal(t, map[RejectReason]uint64{RejectAddress: 5}, d.Stats().Rejected)
+	})
 }
 
 func TestClientIPOnLoopback(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net"
 	"sync"
+	"time"
 )
 
 // visitor is one connection at the front door.
@@ -20,9 +21,9 @@ type visitor struct {
 func (a *Acceptor) receive(ctx context.Context, conn net.Conn, running *sync.WaitGroup, handle func(context.Context, net.Conn, Hello)) {
 	ip := ipOf(conn.RemoteAddr())
 	v := &visitor{door: a, raw: conn, place: &handshakeEntry{source: sourceOf(ip)}}
-	if a.clientIP.IsValid() && ip != a.clientIP {
+	if a.outside(ip) {
 		v.reject(RejectAddress, errOtherAddress)
-		conn.Close()
+		hangUp(conn)
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, a.handshakeTimeout)
@@ -40,7 +41,7 @@ func (a *Acceptor) receive(ctx context.Context, conn net.Conn, running *sync.Wai
 }
 
 var (
-	errOtherAddress = errors.New("only the configured address may connect")
+	errOtherAddress = errors.New("only the configured addresses may connect")
 	errTooMany      = errors.New("too many handshakes")
 	errMadeWay      = errors.New("it made way for a newcomer")
 	errLate         = errors.New("not done in time")
@@ -118,6 +119,11 @@ func (v *visitor) reject(reason RejectReason, err error) {
 	var proof *proofError
 	if errors.As(err, &proof) && a.failures.wrongProof(v.place.source, v.place.favored, proof.id) {
 		write, more = a.log.Warn, "; more from there are counted and told once a minute"
+	}
+	if reason == RejectAddress {
+		if others, ok := a.outsiders.pass(time.Now()); ok {
+			write, more = a.log.Warn, others
+		}
 	}
 	write("refused a connection from %v (%s): %q%s", v.raw.RemoteAddr(), reason, err, more)
 }

@@ -23,6 +23,7 @@ func TestServerConfigErrors(t *testing.T) {
 		{"no key", func(c *ServerConfig) { c.Keys = nil }, "Keys: empty"},
 		{"empty key", func(c *ServerConfig) { c.Keys = append(c.Keys, pool.Key{}) }, "Keys: one of them is empty"},
 		{"bind", func(c *ServerConfig) { c.Bind = "example.com" }, `Bind: "example.com" is not an IP address`},
+		{"from", func(c *ServerConfig) { c.AllowFrom = []netip.Prefix{netip.MustParsePrefix("10.1.2.3/8")} }, "AllowFrom: 10.1.2.3/8 has bits behind its prefix"},
 		{"negative pool", func(c *ServerConfig) { c.PoolMax = -1 }, "PoolMax: -1"},
 		{"huge pool", func(c *ServerConfig) { c.PoolMax = wire.MaxPool + 1 }, "PoolMax: 1048577"},
 		{"heartbeat", func(c *ServerConfig) { c.Heartbeat = time.Millisecond }, "Heartbeat: 1ms is not between 10ms and 10m0s"},

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -41,6 +42,12 @@ type ServerConfig struct {
 	// clients, as HOST:PORT separated by commas: "db:5432,10.0.0.7:8000-8099,*:22".
 	// Names are compared as they are written. Default: none.
 	AllowForward string
+
+	// AllowFrom are the prefixes from which clients may connect to the tunnel's
+	// own port; others are closed before TLS. An IPv4 address in the IPv4-mapped
+	// IPv6 form counts as IPv4. Default: from anywhere. Users are not concerned,
+	// see [Service.AllowFrom].
+	AllowFrom []netip.Prefix
 
 	// TLS is the mode, default self-signed. TLSConfig brings a certificate,
 	// which TLSVerified requires.
@@ -187,7 +194,7 @@ func NewServer(cfg ServerConfig) (*Server, error) {
 		sessions: make(map[[wire.SessionSize]byte]*serverSession),
 		late:     make(map[[wire.SessionSize]byte]lateSession)}
 	s.door, err = pool.NewAcceptor(pool.AcceptConfig{
-		TLS: cfg.TLS, TLSConfig: cfg.TLSConfig, Keys: s.keyOf,
+		TLS: cfg.TLS, TLSConfig: cfg.TLSConfig, Keys: s.keyOf, AllowFrom: cfg.AllowFrom,
 		MaxHandshakes: handshakeLimit(descriptorLimit()),
 		KeepAlive:     cfg.KeepAlive, HandshakeTimeout: cfg.HandshakeTimeout, Logger: cfg.Logger,
 	})
@@ -231,6 +238,9 @@ func (cfg *ServerConfig) fill() error {
 	}
 	if cfg.PoolMax < 0 || cfg.PoolMax > wire.MaxPool {
 		return badField("PoolMax", "%d is not between 1 and %d", cfg.PoolMax, wire.MaxPool)
+	}
+	if _, err := access.NewSources(cfg.AllowFrom); err != nil {
+		return badField("AllowFrom", "%w", err)
 	}
 	setDefault(&cfg.Listen, DefaultListen)
 	setDefault(&cfg.AllowPorts, DefaultAllowPorts)

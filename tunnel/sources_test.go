@@ -120,3 +120,19 @@ func TestMalformedSources(t *testing.T) {
 	require.Empty(t, h.Stats().Services)
 	h.log.clean(t)
 }
+
+// TestClientsFromElsewhere: the tunnel's own port is closed to those outside of
+// its prefixes before TLS, in every mode.
+func TestClientsFromElsewhere(t *testing.T) {
+	inEachMode(t, func(t *testing.T, mode pool.TLSMode) {
+		h := startServer(t, mode, func(cfg *ServerConfig) { cfg.AllowFrom = prefixes(t, another+"/32") })
+		cfg := h.clientConfig(startTarget(t, echo))
+		runClient(t, cfg)
+		h.log.find(t, `(address): "only the configured addresses may connect"`)
+		require.NotZero(t, h.Stats().Door.Rejected[pool.RejectAddress])
+
+		cfg.Dial = (&net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(another)}}).DialContext
+		dialFrom(t, another, h.addr()).Close() // or skips
+		works(t, runClient(t, cfg).up(t))
+	})
+}

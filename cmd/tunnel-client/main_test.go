@@ -87,8 +87,8 @@ func TestWrongInput(t *testing.T) {
 		good + "--heartbeat -1s":                          "--heartbeat -1s: want more than 0",
 		good + "--heartbeat 1h":                           "--heartbeat: 1h0m0s is not between 10ms and 10m0s",
 		good + "--drain -1s":                              "--drain -1s: want 0 or more",
-		good + "--allow-from 10.1.2.3/8":                 `--allow-from "10.1.2.3/8": 10.1.2.3/8 has bits behind its prefix; is 10.0.0.0/8 meant, or 10.1.2.3?`,
-		good + "--allow-from wed=::/0":                   `--allow-from "wed=::/0": no -R is called "wed"; there is "8080"`,
+		good + "--allow-from 10.1.2.3/8":                  `--allow-from "10.1.2.3/8": 10.1.2.3/8 has bits behind its prefix; is 10.0.0.0/8 meant, or 10.1.2.3?`,
+		good + "--allow-from wed=::/0":                    `--allow-from "wed=::/0": no -R is called "wed"; there is "8080"`,
 		good + "--log-level loud":                         `--log-level "loud": want debug, info, warn, error or none`,
 	} {
 		t.Run(args, func(t *testing.T) {

@@ -55,6 +55,8 @@ func TestWrongInput(t *testing.T) {
 		"--allow-ports http":                `--allow-ports: "http" is not a port`,
 		"--allow-ports 0":                   `--allow-ports: "0" is not a port`,
 		"--allow-ports 9-8":                 "--allow-ports: range 9-8 runs backwards",
+		"--allow-from=":                     "--allow-from is empty",
+		"--allow-from example.com":          `--allow-from: "example.com" is not a prefix; write prefixes and addresses`,
 		"--tls=":                            "--tls is empty",
 		"--tls 3":                           `--tls: unknown TLS mode "3": use 0 (plain TCP), 1 (self-signed) or 2 (verified)`,
 		"--tls on":                          `--tls: unknown TLS mode "on"`,

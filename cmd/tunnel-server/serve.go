@@ -20,7 +20,7 @@ import (
 
 type serveFlags struct {
 	listen, bind, allowPorts string
-	allowForward             string
+	allowForward, allowFrom  string
 	tlsMode, tlsCert, tlsKey string
 	keyFile, stateDir        string
 	poolMax                  int
@@ -53,6 +53,7 @@ The first start makes a key and prints the command for the client.`,
 	fl.StringVar(&f.bind, "bind", "", "address that public ports bind to (default all; when set, clients cannot choose another)")
 	fl.StringVar(&f.allowPorts, "allow-ports", tunnel.DefaultAllowPorts, "public ports that clients may publish, as in 8080,9000-9999")
 	fl.StringVar(&f.allowForward, "allow-forward", "", "targets that users of clients may reach with -L, as in db:5432,10.0.0.7:8000-8099,*:22 (default none)")
+	fl.StringVar(&f.allowFrom, "allow-from", "", "prefixes from which clients may connect, as in 10.0.0.0/8,2001:db8::/32 (default anywhere)")
 	fl.StringVar(&f.tlsMode, "tls", string(pool.TLSSelfSigned), "TLS mode: 0 plain, 1 self-signed, 2 verified certificate")
 	fl.StringVar(&f.tlsCert, "tls-cert", "", "certificate chain, PEM file (mode 2)")
 	fl.StringVar(&f.tlsKey, "tls-key", "", "private key of the certificate, PEM file (mode 2)")
@@ -114,6 +115,12 @@ func (f *serveFlags) serverConfig() (tunnel.ServerConfig, error) {
 	if err != nil {
 		return tunnel.ServerConfig{}, cli.Usage(err)
 	}
+	var from access.Sources
+	if f.allowFrom != "" {
+		if from, err = access.ParseSources(f.allowFrom); err != nil {
+			return tunnel.ServerConfig{}, cli.Usagef("--allow-from: %w", err)
+		}
+	}
 	for _, check := range []struct {
 		bad  bool
 		what string
@@ -138,7 +145,7 @@ func (f *serveFlags) serverConfig() (tunnel.ServerConfig, error) {
 		f.drain = -1 // the same
 	}
 	return tunnel.ServerConfig{
-		Listen: f.listen, Bind: f.bind, AllowPorts: f.allowPorts, AllowForward: f.allowForward,
+		Listen: f.listen, Bind: f.bind, AllowPorts: f.allowPorts, AllowForward: f.allowForward, AllowFrom: from.Prefixes(),
 		TLS: mode, TLSConfig: tlsConfig, PoolMax: f.poolMax,
 		Heartbeat: f.heartbeat, Wait: f.wait, Linger: f.linger, Drain: f.drain, MaxSessions: f.maxSessions,
 		MaxStreams: f.maxStreams, MaxStreamsPerService: f.maxPerService,

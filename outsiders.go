@@ -1,0 +1,64 @@
+package pool
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+)
+
+// letIn sets which addresses may connect: clientIP and those of the prefixes, as
+// far as they are set.
+func (a *Acceptor) letIn(clientIP string, prefixes []netip.Prefix) error {
+	if clientIP != "" {
+		ip, err := netip.ParseAddr(clientIP)
+		if err != nil {
+			return fmt.Errorf("ClientIP: %w", err)
+		}
+		a.clientIP = ip.Unmap().WithZone("")
+	}
+	const mapped = 128 - 32
+	for _, p := range prefixes {
+		if !p.IsValid() {
+			return errors.New("AllowFrom: one prefix is not valid")
+		}
+		if p.Addr().Is4In6() && p.Bits() >= mapped {
+			p = netip.PrefixFrom(p.Addr().Unmap(), p.Bits()-mapped)
+		}
+		a.allowFrom = append(a.allowFrom, p)
+	}
+	return nil
+}
+
+// outside reports whether who comes from ip, unmapped and without a zone, may
+// not connect.
+func (a *Acceptor) outside(ip netip.Addr) bool {
+	return a.clientIP.IsValid() && ip != a.clientIP ||
+		len(a.allowFrom) > 0 && !slices.ContainsFunc(a.allowFrom, func(p netip.Prefix) bool { return p.Contains(ip) })
+}
+
+// paced lets a warning through that anybody can cause: the first, and then one a
+// minute.
+type paced struct {
+	mu    sync.Mutex
+	last  time.Time
+	muted int
+}
+
+// pass reports whether to warn now. more says how many there were since the
+// last warning.
+func (p *paced) pass(now time.Time) (more string, ok bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.last.IsZero() && now.Sub(p.last) < reportInterval {
+		p.muted++
+		return "", false
+	}
+	if p.muted > 0 {
+		more = fmt.Sprintf("; %d more like it since the last warning", p.muted)
+	}
+	p.last, p.muted = now, 0
+	return more, true
+}
