@@ -54,8 +54,11 @@ type ServerConfig struct {
 	TLS       pool.TLSMode
 	TLSConfig *tls.Config
 
-	// Keys are the keys whose holders may join. At least one.
-	Keys []pool.Key
+	// Keys are the keys whose holders may join. At least one, unless there is a
+	// Keyring, which takes their place: its keys have names and rights, and come
+	// and go while the server runs.
+	Keys    []pool.Key
+	Keyring *Keyring
 
 	// PoolMax bounds the idle connections per client, default 1,024.
 	PoolMax int
@@ -74,7 +77,7 @@ type ServerConfig struct {
 	Linger time.Duration
 
 	// MaxSessions bounds the clients connected at the same time, default 4,096 or
-	// what the limit of open files allows. Where there are several Keys, the
+	// what the limit of open files allows. Where there are several keys, the
 	// clients of one have half of it at most, and of MaxStreams and MaxPooled.
 	MaxSessions int
 
@@ -120,7 +123,7 @@ const (
 type Server struct {
 	cfg      ServerConfig
 	ports    access.Ports
-	forwards access.Targets
+	forwards access.Forwards
 	listener net.Listener
 	door     *pool.Acceptor
 	log      pool.Logger
@@ -135,13 +138,14 @@ type Server struct {
 	crowded  seldom         // paces what is logged of users without a place
 	strange  seldom         // and of users from elsewhere
 	pools    pooledBudget   // connections
-	shares   map[pool.KeyID]keyShare
+	keyring  *Keyring
 	maxPorts int // public ports
 
 	mu         sync.Mutex // guards what follows
 	sessions   map[[wire.SessionSize]byte]*serverSession
 	late       map[[wire.SessionSize]byte]lateSession // ended a moment ago
 	publishers map[member]*publisher                  // clients, those away included
+	holders    map[pool.KeyID]*holder                 // keys of clients that have joined
 	running    bool
 	draining   bool
 
@@ -186,11 +190,14 @@ func NewServer(cfg ServerConfig) (*Server, error) {
 	if err != nil {
 		return nil, err // fill saw to it
 	}
-	forwards, err := access.ParseTargets(cfg.AllowForward)
-	if err != nil {
-		return nil, err // likewise
+	var forwards access.Forwards
+	if cfg.AllowForward != "" {
+		if forwards, err = access.ParseForwards(cfg.AllowForward); err != nil {
+			return nil, err // likewise
+		}
 	}
-	s := &Server{cfg: cfg, ports: ports, forwards: forwards, log: cfg.Logger, publishers: make(map[member]*publisher),
+	s := &Server{cfg: cfg, ports: ports, forwards: forwards, log: cfg.Logger, keyring: cfg.Keyring,
+		publishers: make(map[member]*publisher), holders: make(map[pool.KeyID]*holder),
 		sessions: make(map[[wire.SessionSize]byte]*serverSession),
 		late:     make(map[[wire.SessionSize]byte]lateSession)}
 	s.door, err = pool.NewAcceptor(pool.AcceptConfig{
@@ -210,7 +217,7 @@ func NewServer(cfg ServerConfig) (*Server, error) {
 		}
 	}
 	s.users, s.pools.limit = newCrowd(cfg.MaxStreams, cfg.Wait), cfg.MaxPooled
-	s.shares, s.maxPorts = newShares(cfg), portLimit(descriptorLimit())
+	s.maxPorts = portLimit(descriptorLimit())
 	s.streams, s.cut = context.WithCancel(context.Background())
 	return s, nil
 }
@@ -218,20 +225,15 @@ func NewServer(cfg ServerConfig) (*Server, error) {
 // Check reports what [NewServer] would refuse of cfg, missing Keys apart, and
 // binds nothing. It is for programs that make or fetch the key last.
 func (cfg ServerConfig) Check() error {
-	if len(cfg.Keys) == 0 {
+	if len(cfg.Keys) == 0 && cfg.Keyring == nil {
 		cfg.Keys = []pool.Key{pool.NewKey()}
 	}
 	return cfg.fill()
 }
 
 func (cfg *ServerConfig) fill() error {
-	if len(cfg.Keys) == 0 {
-		return badField("Keys", "empty; a tunnel without a key would be open to everyone")
-	}
-	for _, k := range cfg.Keys {
-		if k.IsZero() {
-			return badField("Keys", "one of them is empty")
-		}
+	if err := cfg.fillKeyring(); err != nil {
+		return err
 	}
 	if cfg.Bind != "" && net.ParseIP(cfg.Bind) == nil {
 		return badField("Bind", "%q is not an IP address", cfg.Bind)
@@ -247,8 +249,10 @@ func (cfg *ServerConfig) fill() error {
 	if _, err := access.ParsePorts(cfg.AllowPorts); err != nil {
 		return badField("AllowPorts", "%w", err)
 	}
-	if _, err := access.ParseTargets(cfg.AllowForward); err != nil {
-		return badField("AllowForward", "%w", err)
+	if cfg.AllowForward != "" {
+		if _, err := access.ParseForwards(cfg.AllowForward); err != nil {
+			return badField("AllowForward", "%w", err)
+		}
 	}
 	setDefault(&cfg.PoolMax, DefaultPoolMax)
 	setDefault(&cfg.Heartbeat, DefaultHeartbeat)
@@ -282,6 +286,24 @@ func (cfg *ServerConfig) fill() error {
 	return nil
 }
 
+func (cfg *ServerConfig) fillKeyring() (err error) {
+	switch {
+	case cfg.Keyring != nil && len(cfg.Keys) > 0:
+		return badField("Keys", "there is a Keyring too; put them on it")
+	case cfg.Keyring != nil:
+		return nil
+	case len(cfg.Keys) == 0:
+		return badField("Keys", "empty; a tunnel without a key would be open to everyone")
+	}
+	for _, k := range cfg.Keys {
+		if k.IsZero() {
+			return badField("Keys", "one of them is empty")
+		}
+	}
+	cfg.Keyring, err = keyringOf(cfg.Keys)
+	return err
+}
+
 // Addr is the address of the tunnel's own port.
 func (s *Server) Addr() net.Addr { return s.listener.Addr() }
 
@@ -296,6 +318,7 @@ func (s *Server) Run(ctx context.Context) error {
 	}
 	s.running = true
 	s.mu.Unlock()
+	s.tasks.Go(s.followKeyring) // ends with the streams
 	accepting, stop := context.WithCancel(ctx)
 	defer stop()
 	defer context.AfterFunc(s.streams, stop)() // Close

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strconv"
 	"sync"
 	"time"
 
@@ -45,8 +46,8 @@ func (c *serverSession) grant(m wire.Forward) (wire.DenyCode, string) {
 	if m.Network != wire.NetworkTCP {
 		return wire.Unsupported, "this server forwards TCP only"
 	}
-	if !s.forwards.Allow(m.Target) {
-		return wire.TargetNotAllowed, fmt.Sprintf("forwards to %q are not allowed; the server's operator can allow it with --allow-forward", m.Target)
+	if reason := c.mayForward(m.Target); reason != "" {
+		return wire.TargetNotAllowed, reason
 	}
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
@@ -73,6 +74,20 @@ func (c *serverSession) grant(m wire.Forward) (wire.DenyCode, string) {
 	}
 	fs.targets[m.Ref] = &forwardTarget{address: m.Target}
 	return wire.OK, ""
+}
+
+// mayForward says what keeps users of the client from a target, nothing if they
+// may reach it.
+func (c *serverSession) mayForward(target string) (reason string) {
+	host, port, err := net.SplitHostPort(target)
+	number, bad := strconv.ParseUint(port, 10, 16)
+	switch {
+	case err != nil || bad != nil || !c.server.forwards.Allow(host, uint16(number)):
+		return fmt.Sprintf("forwards to %q are not allowed; the server's operator can allow it with --allow-forward", target)
+	case !c.holder.grant.Load().MayForward(host, uint16(number)):
+		return fmt.Sprintf("key %s may not forward to %q; the server's operator can change that: tunnel-server key --help", c.holder.label(), target)
+	}
+	return ""
 }
 
 // connections is the pool, or nil.
@@ -141,26 +156,26 @@ func (c *serverSession) opened(m wire.Open) error {
 
 // attend serves one user of a forward: its connection, and a stream on it.
 func (c *serverSession) attend(number uint32, target *forwardTarget, end streamEnd) {
-	s, streams := c.server, &c.numbers.announced
+	s, streams, until := c.server, &c.numbers.announced, c.holder.streams
 	ended := func() {
 		streams.over(number)
 		s.active.done()
 		s.tasks.Done()
 	}
-	conn, err := streams.take(s.streams, end)
+	conn, err := streams.take(until, end)
 	if err != nil {
 		s.log.Debug("%s: stream %d of a forward: its connection is not here: %v", c.name(), number, err)
 		ended()
 		return
 	}
 	var placed []*crowd // where the user has a place
-	relay.Attend(s.streams, conn, relay.Task{
+	relay.Attend(until, conn, relay.Task{
 		Number:    number,
 		StartWait: pairWait,
 		Commit:    func() bool { return streams.commit(number) },
 		Dial: func(ctx context.Context) (net.Conn, wire.ResetReason) {
 			s.count.forwarded.Add(1)
-			crowds := s.crowdsOf(c.key.ID())
+			crowds := []*crowd{c.holder.users, s.users}
 			if !tryEnter(crowds) {
 				c.forwardFailed(target, wire.ResetOverloaded, errNoPlace)
 				return nil, wire.ResetOverloaded

@@ -23,11 +23,8 @@ const farewellLimit = time.Second
 func (s *Server) keyOf(h pool.Hello) (pool.Key, bool) {
 	switch h.Kind {
 	case wire.KindControl:
-		for _, k := range s.cfg.Keys {
-			if k.ID() == h.KeyID {
-				return k, true
-			}
-		}
+		grant, ok := s.keyring.Lookup(h.KeyID)
+		return grant.Key, ok
 	case wire.KindPool, wire.KindForward:
 		session, err := wire.ParseSession(h.Data)
 		if err == nil {
@@ -100,7 +97,14 @@ func (s *Server) join(conn net.Conn, hello pool.Hello) {
 		s.deny(link, wire.BadRequest, "the client's introduction is malformed; do both ends have the same version?")
 		return
 	}
-	c, err := s.newSession(link, conn, hello.KeyID, who)
+	s.mu.Lock()
+	h, known := s.holderLocked(hello.KeyID)
+	s.mu.Unlock()
+	if !known {
+		s.deny(link, wire.Shutdown, "the key is not valid any more") // it was a moment ago
+		return
+	}
+	c, err := s.newSession(link, conn, h, who)
 	if err != nil {
 		s.log.Error("%q at %s: no session: %v", who.Name, conn.RemoteAddr(), err)
 		s.deny(link, wire.Internal, "the server could not make a session; its log says more")
@@ -164,21 +168,16 @@ func (s *Server) deny(link *session.Link, code wire.DenyCode, text string) {
 	})
 }
 
-func (s *Server) newSession(link *session.Link, conn net.Conn, keyID pool.KeyID, who wire.Join) (*serverSession, error) {
+func (s *Server) newSession(link *session.Link, conn net.Conn, h *holder, who wire.Join) (*serverSession, error) {
 	c := &serverSession{
-		server: s, link: link, who: who, remote: conn.RemoteAddr(),
+		server: s, link: link, who: who, remote: conn.RemoteAddr(), holder: h,
 		registers:     rate.NewLimiter(registerRate, registerBurst),
 		registrations: make(chan wire.Register, registerBurst),
 	}
-	c.waits, c.endWaits = context.WithCancel(s.streams)
-	for _, k := range s.cfg.Keys {
-		if k.ID() == keyID {
-			c.key = k
-		}
-	}
+	c.waits, c.endWaits = context.WithCancel(h.streams)
 	rand.Read(c.id[:])
 	rand.Read(c.secret[:])
-	c.poolKey = c.key.Session(c.secret[:])
+	c.poolKey = h.grant.Load().Key.Session(c.secret[:])
 	var err error
 	c.pool, err = pool.NewServer(pool.ServerConfig{
 		HandshakeTimeout: s.cfg.HandshakeTimeout,
@@ -203,7 +202,10 @@ func (s *Server) enter(c *serverSession) (replaced *serverSession, code wire.Den
 	case s.draining || s.streams.Err() != nil:
 		s.trimLocked(p)
 		return nil, wire.Shutdown, "the server is stopping"
-	case p.session == nil && s.shares != nil && s.sessionsOfLocked(p.key) >= half(s.cfg.MaxSessions):
+	case c.over():
+		s.trimLocked(p)
+		return nil, wire.Shutdown, "the key is not valid any more"
+	case p.session == nil && s.severalKeys() && s.sessionsOfLocked(p.key) >= half(s.cfg.MaxSessions):
 		s.trimLocked(p)
 		return nil, wire.TooMany, fmt.Sprintf("the server has %d clients with this key, which is its share", half(s.cfg.MaxSessions))
 	case p.session == nil && len(s.sessions) >= s.cfg.MaxSessions:
@@ -226,4 +228,4 @@ func (s *Server) enter(c *serverSession) (replaced *serverSession, code wire.Den
 	return replaced, wire.OK, ""
 }
 
-func (c *serverSession) member() member { return member{c.key.ID(), c.who.Identity} }
+func (c *serverSession) member() member { return member{c.holder.key, c.who.Identity} }

@@ -6,82 +6,9 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/sync/semaphore"
-
 	pool "github.com/tunnelpool/pool"
 	"github.com/tunnelpool/pool/internal/relay"
 )
-
-// crowd bounds the users there are. Those for whom there is no place wait in
-// order, one of each public port at the server and the rest in the system's
-// queue of the port, so that users cannot take the descriptors that control
-// connections and the front door need.
-type crowd struct {
-	places *semaphore.Weighted
-	wait   time.Duration // for a place, from when there was none
-
-	mu    sync.Mutex // guards what follows
-	since time.Time  // there has been no place since then; zero: there is
-}
-
-func newCrowd(places int, wait time.Duration) *crowd {
-	return &crowd{places: semaphore.NewWeighted(int64(places)), wait: wait}
-}
-
-// enter takes a place, waiting for one in order. False: there was none for the
-// whole wait, or ctx ended.
-func (c *crowd) enter(ctx context.Context) bool {
-	if c.places.TryAcquire(1) {
-		c.placed()
-		return true
-	}
-	ctx, cancel := context.WithDeadline(ctx, c.patience())
-	defer cancel()
-	if c.places.Acquire(ctx, 1) != nil {
-		return false
-	}
-	c.placed()
-	return true
-}
-
-// patience is until when a user who finds no place waits. Behind one who
-// waited in vain nobody waits again until there is a place: those in the
-// system's queue have waited as long.
-func (c *crowd) patience() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.since.IsZero() {
-		c.since = time.Now()
-	}
-	return c.since.Add(c.wait)
-}
-
-func (c *crowd) placed() {
-	c.mu.Lock()
-	c.since = time.Time{}
-	c.mu.Unlock()
-}
-
-func (c *crowd) leave() { c.places.Release(1) }
-
-// keyShare bounds what the holder of one key can take of what all share, where
-// there are several keys: half, so that the thief of one leaves room for others.
-type keyShare struct {
-	users  *crowd
-	pooled *pooledBudget
-}
-
-// newShares makes the shares of a server's keys; none if there is one key.
-func newShares(cfg ServerConfig) map[pool.KeyID]keyShare {
-	if len(cfg.Keys) < 2 {
-		return nil
-	}
-	shares := make(map[pool.KeyID]keyShare)
-	for _, k := range cfg.Keys {
-		shares[k.ID()] = keyShare{newCrowd(half(cfg.MaxStreams), cfg.Wait), &pooledBudget{limit: half(cfg.MaxPooled)}}
-	}
-	return shares
-}
 
 func half(n int) int { return max(n/2, 1) }
 
@@ -93,29 +20,22 @@ type entrance struct {
 	server  *Server
 	crowds  []*crowd     // narrowest first
 	from    *userSources // who may come
+	holder  *holder      // of its client's key
 	ctx     context.Context
 	closing context.CancelFunc
 }
 
-func (s *Server) newEntrance(l net.Listener, from *userSources, key pool.KeyID) *entrance {
-	e := &entrance{Listener: l, server: s, from: from, crowds: []*crowd{newCrowd(s.cfg.MaxStreamsPerService, s.cfg.Wait)}}
-	e.crowds = append(e.crowds, s.crowdsOf(key)...)
-	e.ctx, e.closing = context.WithCancel(s.streams)
+func (s *Server) newEntrance(l net.Listener, from *userSources, h *holder) *entrance {
+	e := &entrance{Listener: l, server: s, from: from, holder: h,
+		crowds: []*crowd{newCrowd(s.cfg.MaxStreamsPerService, s.cfg.Wait), h.users, s.users}}
+	e.ctx, e.closing = context.WithCancel(h.streams)
 	return e
-}
-
-// crowdsOf are those that a user of a client with that key is one of.
-func (s *Server) crowdsOf(key pool.KeyID) []*crowd {
-	if sh, ok := s.shares[key]; ok {
-		return []*crowd{sh.users, s.users}
-	}
-	return []*crowd{s.users}
 }
 
 // tryEnter takes a place in each crowd, or in none, without waiting.
 func tryEnter(crowds []*crowd) bool {
 	for i, c := range crowds {
-		if !c.places.TryAcquire(1) {
+		if !c.tryEnter() {
 			leave(crowds[:i])
 			return false
 		}
@@ -135,25 +55,26 @@ func (e *entrance) Accept() (net.Conn, error) {
 			relay.Reset(user)
 			continue
 		}
-		if e.enter() {
+		full := e.enter()
+		if full == nil {
 			return user, nil
 		}
 		if e.ctx.Err() == nil {
-			e.turnedAway(user)
+			e.turnedAway(user, full)
 		}
 		relay.Reset(user)
 	}
 }
 
-// enter takes a place in each crowd, or in none.
-func (e *entrance) enter() bool {
+// enter takes a place in each crowd, or in none because of one that is full.
+func (e *entrance) enter() (full *crowd) {
 	for i, c := range e.crowds {
 		if !c.enter(e.ctx) {
 			leave(e.crowds[:i])
-			return false
+			return c
 		}
 	}
-	return true
+	return nil
 }
 
 func leave(crowds []*crowd) {
@@ -164,10 +85,16 @@ func leave(crowds []*crowd) {
 
 // turnedAway counts a user for whom there was no place, and tells of it now and
 // then.
-func (e *entrance) turnedAway(user net.Conn) {
+func (e *entrance) turnedAway(user net.Conn, full *crowd) {
 	s := e.server
 	s.count.overflowed.Add(1)
-	if muted, ok := s.crowded.pass(time.Now()); ok {
+	muted, ok := s.crowded.pass(time.Now())
+	switch most := e.holder.grant.Load().MaxStreams; {
+	case !ok:
+	case full == e.holder.users && most > 0:
+		s.log.Warn("No place for user %s on %s: key %s may have %d users at the same time; see its max-streams%s",
+			user.RemoteAddr(), e.Addr(), e.holder.label(), most, mutedNote(muted))
+	default:
 		s.log.Warn("No place for user %s on %s: %d users are being served, of %d in all and %d per service; see --max-streams and the limit of open files (ulimit -n, LimitNOFILE=)%s",
 			user.RemoteAddr(), e.Addr(), s.active.count(), s.cfg.MaxStreams, s.cfg.MaxStreamsPerService, mutedNote(muted))
 	}
@@ -218,9 +145,8 @@ func (s *Server) roomForPooled(c *serverSession) bool {
 	if !s.pools.take(now, func() int { return s.pooled(func(*serverSession) bool { return true }) }) {
 		return false
 	}
-	sh, ok := s.shares[c.key.ID()]
-	return !ok || sh.pooled.take(now, func() int {
-		return s.pooled(func(other *serverSession) bool { return other.key.ID() == c.key.ID() })
+	return !s.severalKeys() || c.holder.pooled.take(now, func() int {
+		return s.pooled(func(other *serverSession) bool { return other.holder == c.holder })
 	})
 }
 
@@ -238,7 +164,7 @@ func (s *Server) pooled(of func(*serverSession) bool) (n int) {
 // sessionsOfLocked counts the sessions that joined with a key.
 func (s *Server) sessionsOfLocked(key pool.KeyID) (n int) {
 	for _, c := range s.sessions {
-		if c.key.ID() == key {
+		if c.holder.key == key {
 			n++
 		}
 	}

@@ -15,8 +15,8 @@ func (s *Server) isOwnPort(port uint16) bool {
 	return ok && own.Port == int(port)
 }
 
-func (s *Server) portAllowed(port uint16) bool {
-	return !s.isOwnPort(port) && s.ports.Allows(port)
+func (s *Server) portAllowed(h *holder, port uint16) bool {
+	return !s.isOwnPort(port) && s.ports.Allows(port) && h.grant.Load().MayPublish(port)
 }
 
 // bindFor decides the address of a public port.
@@ -40,7 +40,7 @@ const freePortTries = 64
 
 // listenPublic binds a public port. For port 0 the system chooses, and what it
 // chooses must be allowed too.
-func (s *Server) listenPublic(bind string, port uint16) (net.Listener, error) {
+func (s *Server) listenPublic(h *holder, bind string, port uint16) (net.Listener, error) {
 	for range freePortTries {
 		l, err := s.listenTCP(bind, port)
 		if err != nil {
@@ -49,20 +49,20 @@ func (s *Server) listenPublic(bind string, port uint16) (net.Listener, error) {
 		if port != 0 {
 			return l, nil
 		}
-		if got := l.Addr().(*net.TCPAddr).Port; s.portAllowed(uint16(got)) {
+		if got := l.Addr().(*net.TCPAddr).Port; s.portAllowed(h, uint16(got)) {
 			return l, nil
 		}
 		l.Close()
 	}
-	return s.listenLowest(bind)
+	return s.listenLowest(h, bind)
 }
 
 var errNoFreePort = errors.New("no allowed port is free")
 
 // listenLowest finds the lowest free port among those allowed.
-func (s *Server) listenLowest(bind string) (net.Listener, error) {
+func (s *Server) listenLowest(h *holder, bind string) (net.Listener, error) {
 	for port := uint16(1); port != 0; port++ {
-		if !s.portAllowed(port) {
+		if !s.portAllowed(h, port) {
 			continue
 		}
 		if l, err := s.listenTCP(bind, port); err == nil {

@@ -45,6 +45,7 @@ type published struct {
 	server   *Server
 	bind     string      // as the server decided on it, before it listened
 	asked    uint16      // port, 0: the server's choice
+	holder   *holder     // of its client's key
 	from     userSources // who may come
 	public   *service.Public
 	entrance *entrance // its listener
@@ -308,7 +309,7 @@ func (s *Server) forgetLocked(c *serverSession) {
 	if len(s.late) >= maxLate {
 		return
 	}
-	s.late[c.id] = lateSession{c.key.ID(), c.poolKey}
+	s.late[c.id] = lateSession{c.holder.key, c.poolKey}
 	time.AfterFunc(lateTime, func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
@@ -322,7 +323,7 @@ func (s *Server) sessionKeyOf(id [wire.SessionSize]byte, key pool.KeyID) (pool.K
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if c := s.sessions[id]; c != nil {
-		return c.poolKey, c.key.ID() == key
+		return c.poolKey, c.holder.key == key
 	}
 	late, ok := s.late[id]
 	return late.poolKey, ok && late.key == key

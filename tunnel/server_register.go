@@ -92,7 +92,7 @@ func (c *serverSession) claim(r wire.Register) (*published, *holding, wire.DenyC
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	p := c.publisher
-	if code, reason := c.roomLocked(r.Ref); code != wire.OK {
+	if code, reason := c.roomLocked(r.Ref, r.Port); code != wire.OK {
 		return nil, nil, code, reason
 	}
 	for _, sv := range p.services {
@@ -126,10 +126,16 @@ func (c *serverSession) claim(r wire.Register) (*published, *holding, wire.DenyC
 	return nil, nil, wire.OK, ""
 }
 
-// roomLocked checks that a service may come up under ref.
-func (c *serverSession) roomLocked(ref uint16) (wire.DenyCode, string) {
+// roomLocked checks that a service may come up under ref, on port unless that is
+// still to be chosen.
+func (c *serverSession) roomLocked(ref, port uint16) (wire.DenyCode, string) {
 	if c.publisher.session != c || c.over() || c.server.draining {
 		return wire.Shutdown, "the session is ending"
+	}
+	if port != 0 {
+		if reason := c.holder.mayPublish(port); reason != "" {
+			return wire.PortNotAllowed, reason
+		}
 	}
 	for _, sv := range c.publisher.services {
 		if sv.session == c && sv.ref == ref {
@@ -189,7 +195,7 @@ func (c *serverSession) takeOver(r wire.Register, h *holding) *published {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	sv := h.service
-	if code, _ := c.roomLocked(r.Ref); code != wire.OK || sv.withdrawn || sv.owner != h.owner ||
+	if code, _ := c.roomLocked(r.Ref, r.Port); code != wire.OK || sv.withdrawn || sv.owner != h.owner ||
 		sv.session != nil && sv.session != h.session {
 		return nil
 	}
@@ -217,24 +223,24 @@ func remove(services []*published, gone *published) []*published {
 // listen opens a public port.
 func (c *serverSession) listen(r wire.Register) (*published, wire.DenyCode, string) {
 	s := c.server
-	l, err := s.listenPublic(r.Bind, r.Port)
+	l, err := s.listenPublic(c.holder, r.Bind, r.Port)
 	if err != nil {
 		code, reason := s.listenReason(r.Port, err)
 		return nil, code, reason
 	}
-	sv := &published{server: s, bind: r.Bind, asked: r.Port}
-	sv.entrance = s.newEntrance(l, &sv.from, c.key.ID())
+	sv := &published{server: s, holder: c.holder, bind: r.Bind, asked: r.Port}
+	sv.entrance = s.newEntrance(l, &sv.from, c.holder)
 	sv.public = service.NewPublic(sv.entrance, func(text string) { s.log.Warn("Port %d: %s", sv.port(), text) })
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if code, reason := c.roomLocked(r.Ref); code != wire.OK {
+	if code, reason := c.roomLocked(r.Ref, sv.port()); code != wire.OK {
 		sv.public.Close()
 		return nil, code, reason
 	}
 	c.publisher.services = append(c.publisher.services, sv)
 	sv.upLocked(c, r)
 	s.tasks.Go(func() { // ends when the port closes; users are tasks of their own
-		sv.public.Serve(s.streams, func(user net.Conn) { s.serveUser(sv, user) })
+		sv.public.Serve(sv.holder.streams, func(user net.Conn) { s.serveUser(sv, user) })
 	})
 	return sv, wire.OK, ""
 }

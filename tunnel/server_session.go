@@ -37,7 +37,7 @@ type serverSession struct {
 	forwards  serverForwards
 	open      atomic.Int64 // streams in progress
 	id        [wire.SessionSize]byte
-	key       pool.Key // the one the client joined with
+	holder    *holder  // of the key that the client joined with
 	poolKey   pool.Key // what its pooled connections prove
 	secret    wire.Secret
 	who       wire.Join
@@ -67,14 +67,14 @@ func (c *serverSession) run() {
 	var background sync.WaitGroup
 	background.Go(func() { c.pool.Run(context.Background()) }) // ends with the pool's Close
 	background.Go(c.registerAll)                               // ends with the link
-	s.log.Info("%s at %s joined (key %v)", c.name(), c.remote, c.key.ID())
+	s.log.Info("%s at %s joined (key %s)", c.name(), c.remote, c.holder.grant.Load().logLabel())
 	err := c.link.Run(context.Background(), c.handle)
 	c.stop() // before its services are held: nothing is opened after
 	s.leave(c)
 	s.log.Info("%s at %s left: %v", c.name(), c.remote, err)
 	background.Go(c.carriers.finish) // ends with their streams
-	background.Go(func() { c.forwards.finish(s.streams) })
-	c.pool.Drain(s.streams) // streams in progress finish, and their connections close
+	background.Go(func() { c.forwards.finish(c.holder.streams) })
+	c.pool.Drain(c.holder.streams) // streams in progress finish, and their connections close
 	c.pool.Close()
 	background.Wait()
 }

@@ -49,7 +49,7 @@ func (s *Server) serveUser(sv *published, user net.Conn) {
 	v := &visit{server: s, service: sv, user: user, patience: time.Now().Add(s.cfg.Wait)}
 	s.tasks.Add(1)
 	s.active.add()
-	relay.Serve(s.streams, user, v.offer, v.over)
+	relay.Serve(sv.holder.streams, user, v.offer, v.over)
 }
 
 // over books what became of the user.
