@@ -30,8 +30,8 @@ func closeInOrder(c net.Conn) {
 	c.Close()
 }
 
-// resetClose closes an endpoint so that its peer sees a reset, where TCP
-// allows it.
+// resetClose closes an endpoint so that its peer sees a reset. A Unix socket has
+// none: its peer reads an end, and fails when it writes.
 func resetClose(c net.Conn) {
 	if t, ok := c.(lingerer); ok {
 		t.SetLinger(0)

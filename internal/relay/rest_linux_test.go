@@ -210,3 +210,24 @@ func TestLounge(t *testing.T) {
 	require.Empty(t, calls)
 	l.epoll.Close()
 }
+
+// TestRestOfUnixTarget: a still stream to a Unix socket holds no goroutine either,
+// and is carried on when one of its ends speaks.
+func TestRestOfUnixTarget(t *testing.T) {
+	client, server := tcpPair(t)
+	r := startUnix(t, client, server)
+	send(t, r.user, "ping")
+	receive(t, r.target, "ping")
+	resting := &rig{client: client, server: server}
+	atRest(t, resting)
+	send(t, r.target, "pong")
+	receive(t, r.user, "pong")
+	atRest(t, resting)
+	send(t, r.user, "bye")
+	receive(t, r.target, "bye")
+	r.target.Close()
+	_, err := io.ReadAll(r.user)
+	require.NoError(t, err)
+	r.user.Close()
+	r.keptByBoth(t)
+}

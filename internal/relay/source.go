@@ -26,30 +26,35 @@ type source struct {
 	try  func(fd uintptr) bool // attempt, bound once
 }
 
-// newSource reads conn, whose socket is used directly if it is plain TCP.
+// newSource reads conn, whose socket is used directly if there is nothing between.
 func newSource(conn net.Conn) *source {
 	in := &source{conn: conn}
 	if canPark {
-		if tcp, ok := plainTCP(conn); ok {
-			in.raw, _ = tcp.SyscallConn()
+		if socket, ok := plainSocket(conn); ok {
+			in.raw, _ = socket.SyscallConn()
 		}
 	}
 	in.try = in.attempt
 	return in
 }
 
-// plainTCP finds the socket whose bytes are those of conn, which may be a
-// pool's handle of it. Under TLS there is none, nor under a layer that a user of
-// the library put there.
-func plainTCP(conn net.Conn) (*net.TCPConn, bool) {
+// plainSocket finds the socket, of TCP or a Unix one, whose bytes are those of
+// conn, which may be a pool's handle of it. Under TLS there is none, nor under a
+// layer that a user of the library put there.
+func plainSocket(conn net.Conn) (syscall.Conn, bool) {
 	if _, ok := conn.(*tls.Conn); ok {
 		return nil, false
 	}
 	if l, ok := conn.(layered); ok {
 		conn = l.NetConn()
 	}
-	tcp, ok := conn.(*net.TCPConn)
-	return tcp, ok
+	switch socket := conn.(type) {
+	case *net.TCPConn:
+		return socket, true
+	case *net.UnixConn:
+		return socket, true
+	}
+	return nil, false
 }
 
 // borrow takes a buffer, unless there is one of the right size. What is in
