@@ -8,11 +8,15 @@ import (
 	"os"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/tunnelpool/pool/internal/wire"
 )
+
+// patience bounds every wait of a test; only a failure lasts that long.
+const patience = 10 * time.Second
 
 func listen(t *testing.T) net.Listener {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -64,19 +68,19 @@ func TestPublicEndsWithContext(t *testing.T) {
 
 func TestDialTarget(t *testing.T) {
 	l := listen(t)
-	conn, reason, err := DialTarget(t.Context(), l.Addr().String())
+	conn, reason, err := DialTarget(t.Context(), l.Addr().String(), patience)
 	require.NoError(t, err)
 	require.Zero(t, reason)
 	conn.Close()
 	l.Close()
-	_, reason, err = DialTarget(t.Context(), l.Addr().String())
+	_, reason, err = DialTarget(t.Context(), l.Addr().String(), patience)
 	require.Error(t, err)
 	require.Equal(t, wire.ResetRefused, reason)
-	_, reason, _ = DialTarget(t.Context(), "no-such-host.invalid:80")
+	_, reason, _ = DialTarget(t.Context(), "no-such-host.invalid:80", patience)
 	require.Equal(t, wire.ResetUnreachable, reason)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	_, reason, _ = DialTarget(ctx, l.Addr().String())
+	_, reason, _ = DialTarget(ctx, l.Addr().String(), patience)
 	require.Equal(t, wire.ResetShutdown, reason)
 }
 

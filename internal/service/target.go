@@ -3,30 +3,64 @@ package service
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
+	"os"
+	"strings"
 	"syscall"
 	"time"
 
 	"github.com/tunnelpool/pool/internal/wire"
 )
 
-// DialTimeout bounds the dial of a target.
-const DialTimeout = 10 * time.Second
+// UnixScheme begins the address of a target that listens on a Unix socket; the
+// socket's path follows.
+const UnixScheme = "unix:"
 
-// DialTarget connects to host:port. On failure the reason is what the user's
-// reset will carry.
-func DialTarget(ctx context.Context, address string) (net.Conn, wire.ResetReason, error) {
-	d := net.Dialer{Timeout: DialTimeout, KeepAliveConfig: net.KeepAliveConfig{
+// DialTarget connects to host:port, or to a Unix socket, and gives up after
+// timeout. On failure the reason is what the user's reset will carry.
+func DialTarget(ctx context.Context, address string, timeout time.Duration) (net.Conn, wire.ResetReason, error) {
+	conn, err := dialTarget(ctx, address, timeout)
+	if err == nil {
+		return conn, 0, nil
+	}
+	return nil, dialReason(ctx, err), err
+}
+
+func dialTarget(ctx context.Context, address string, timeout time.Duration) (net.Conn, error) {
+	if path, ok := strings.CutPrefix(address, UnixScheme); ok {
+		return dialUnix(ctx, path, timeout)
+	}
+	d := net.Dialer{Timeout: timeout, KeepAliveConfig: net.KeepAliveConfig{
 		Enable: !ownMachine(address), Idle: probeIdle, Interval: probeInterval, Count: probeCount,
 	}}
 	if !d.KeepAliveConfig.Enable {
 		d.KeepAlive = -1
 	}
-	conn, err := d.DialContext(ctx, "tcp", address)
-	if err == nil {
-		return conn, 0, nil
+	return d.DialContext(ctx, "tcp", address)
+}
+
+// dialUnix connects to a Unix socket. If its queue is full the system does not
+// wait for room, as it does with TCP, so this does.
+func dialUnix(ctx context.Context, path string, timeout time.Duration) (net.Conn, error) {
+	limit := time.NewTimer(timeout)
+	defer limit.Stop()
+	for pause := time.Millisecond; ; pause = min(2*pause, maxPause) {
+		conn, err := new(net.Dialer).DialContext(ctx, "unix", path)
+		if !errors.Is(err, syscall.EAGAIN) {
+			return conn, err
+		}
+		again := time.NewTimer(pause)
+		select {
+		case <-again.C:
+		case <-limit.C:
+			again.Stop()
+			return nil, fmt.Errorf("%w: %w", err, os.ErrDeadlineExceeded)
+		case <-ctx.Done():
+			again.Stop()
+			return nil, context.Cause(ctx)
+		}
 	}
-	return nil, dialReason(ctx, err), err
 }
 
 // ownMachine reports whether a target is on this machine, whose system tells of
@@ -44,7 +78,7 @@ func dialReason(ctx context.Context, err error) wire.ResetReason {
 		return wire.ResetShutdown
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return wire.ResetRefused
-	case errors.As(err, &ne) && ne.Timeout():
+	case errors.Is(err, os.ErrDeadlineExceeded), errors.As(err, &ne) && ne.Timeout():
 		return wire.ResetTimeout
 	case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE):
 		return wire.ResetInternal
