@@ -22,6 +22,8 @@ var goldenFrames = []struct {
 	{"DONE", "06 00 00 01 ff ff ff ff 01", FrameDone, 0xffffffff, []byte{byte(Keep)}},
 	{"WINDOW", "07 00 00 04 00 00 00 07 00 00 80 00", FrameWindow, 7, []byte{0, 0, 0x80, 0}},
 	{"CUT", "08 00 00 00 00 00 00 07", FrameCut, 7, nil},
+	{"datagrams", "03 00 00 0e 00 00 00 07 00 04 70 69 6e 67 00 00 00 04 70 6f 6e 67", FrameData, 7,
+		AppendDatagram(AppendDatagram(AppendDatagram(nil, []byte("ping")), nil), []byte("pong"))},
 	{"PROBE", "09 00 00 00 00 00 00 01", FrameProbe, 1, nil},
 }
 
