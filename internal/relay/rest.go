@@ -111,14 +111,18 @@ func (s *stream) restReader(read func()) {
 func (s *stream) restWriter() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	ready := func() {
+		s.mu.Lock()
+		s.writerRests = nil
+		s.mu.Unlock()
+		s.copyOut()
+	}
+	if a, ok := s.end.(awaiter); ok {
+		s.writerRests = a.AwaitRead(ready)
+		return
+	}
 	if !s.endGone && s.in.raw != nil {
-		s.writerRests = theLounge.enter(s.in.raw, func() {
-			s.mu.Lock()
-			s.writerRests = nil
-			s.mu.Unlock()
-			s.copyOut()
-		})
-		if s.writerRests != nil {
+		if s.writerRests = theLounge.enter(s.in.raw, ready); s.writerRests != nil {
 			return
 		}
 	}
@@ -126,7 +130,8 @@ func (s *stream) restWriter() {
 }
 
 // awaiter is a connection that tells by itself when a read would not wait, also
-// for its deadline or for being closed: a stream of a carrier.
+// for its deadline or for being closed: a stream of a carrier, an end of a flow
+// of datagrams.
 type awaiter interface {
 	AwaitRead(readable func()) (leave func() bool)
 }
