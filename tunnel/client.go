@@ -89,6 +89,7 @@ const (
 	DefaultPoolMinInterval = 100 * time.Millisecond
 	DefaultPoolMaxInterval = time.Second
 	DefaultCarriers        = 2
+	DefaultConnectTimeout  = 10 * time.Second // of a target
 )
 
 // MaxCarriers is the most carriers that a client can have.

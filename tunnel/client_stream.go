@@ -108,7 +108,7 @@ func (c *Client) reach(ctx context.Context, t *target) (net.Conn, wire.ResetReas
 		c.served.Add(-1)
 		return nil, wire.ResetOverloaded, errOverloaded
 	}
-	conn, reason, err := service.DialTarget(ctx, t.service.Target)
+	conn, reason, err := service.DialTarget(ctx, t.service.Target, DefaultConnectTimeout)
 	if err != nil {
 		c.served.Add(-1)
 	}

@@ -181,7 +181,7 @@ func (c *serverSession) attend(number uint32, target *forwardTarget, end streamE
 				return nil, wire.ResetOverloaded
 			}
 			placed = crowds
-			conn, reason, err := service.DialTarget(ctx, target.address)
+			conn, reason, err := service.DialTarget(ctx, target.address, DefaultConnectTimeout)
 			if err != nil {
 				c.forwardFailed(target, reason, err)
 			}
