@@ -133,6 +133,7 @@ type Client struct {
 
 type clientCounters struct {
 	streams, refused, unstarted atomic.Uint64
+	dropped                     atomic.Uint64
 	sent, received              atomic.Int64
 	forwarded                   atomic.Uint64
 	fromUsers, toUsers          atomic.Int64
@@ -153,6 +154,7 @@ type ClientStats struct {
 	ToUsers     int64           // bytes users of forwards received
 	FromTargets int64           // bytes targets sent
 	ToTargets   int64           // bytes targets received
+	Dropped     uint64          // datagrams of UDP services that did not get on here
 	Pool        pool.Stats      // of the current session
 }
 
@@ -169,7 +171,7 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 	c.targets = make([]target, len(cfg.Services))
 	for i, s := range cfg.Services {
 		c.targets[i].service = s
-		c.status = append(c.status, ServiceStatus{Client: cfg.Name, Name: s.Name, Target: s.Target, Reason: "not connected yet"})
+		c.status = append(c.status, ServiceStatus{Client: cfg.Name, Name: s.Name, Target: s.Target, UDP: s.isUDP(), Reason: "not connected yet"})
 	}
 	for _, f := range cfg.Forwards {
 		c.status = append(c.status, ServiceStatus{Client: cfg.Name, Name: f.Name, Target: f.Target, Reason: "not connected yet"})
@@ -385,6 +387,7 @@ func (c *Client) Stats() ClientStats {
 		FromUsers: c.count.fromUsers.Load(), ToUsers: c.count.toUsers.Load(), Streams: c.count.streams.Load(), Open: c.active.count(),
 		Refused: c.count.refused.Load(), Unstarted: c.count.unstarted.Load(),
 		FromTargets: c.count.sent.Load(), ToTargets: c.count.received.Load(),
+		Dropped: c.count.dropped.Load(),
 	}
 	c.mu.Lock()
 	current := c.current

@@ -141,7 +141,7 @@ func (cs *clientSession) registerAll() {
 				svc := cs.client.cfg.Services[i]
 				cs.asked[i].Add(1)
 				sources, _ := svc.sources() // checkServices has seen to it
-				cs.link.Send(wire.Register{Ref: uint16(i), Network: wire.NetworkTCP, Port: svc.Port, Bind: svc.Bind, Name: svc.Name, Sources: sources})
+				cs.link.Send(wire.Register{Ref: uint16(i), Network: svc.network(), Port: svc.Port, Bind: svc.Bind, Name: svc.Name, Sources: sources})
 			}
 		}
 		for i, f := range cs.client.Forwards() {
@@ -251,7 +251,7 @@ func (cs *clientSession) tellUp(svc Service, addr string) {
 	}
 	rtt, _ := cs.link.RTT()
 	cs.client.log.Info("Service %q is up: %s leads to %s (%d connections warm, round trip %v)",
-		svc.Name, addr, svc.Target, cs.pool.Active(), rtt.Round(10*time.Microsecond))
+		svc.Name, svc.onNetwork(addr), svc.onNetwork(svc.Target), cs.pool.Active(), rtt.Round(10*time.Microsecond))
 }
 
 // publicAddr is where users reach a service, as far as this side can tell: the

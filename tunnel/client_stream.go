@@ -85,6 +85,7 @@ func (c *Client) attended(number uint32) {
 type target struct {
 	service Service
 	trouble seldom
+	lost    seldom // datagrams
 }
 
 // dialTarget connects to the target, once per user. Failures are told now and
@@ -108,7 +109,14 @@ func (c *Client) reach(ctx context.Context, t *target) (net.Conn, wire.ResetReas
 		c.served.Add(-1)
 		return nil, wire.ResetOverloaded, errOverloaded
 	}
-	conn, reason, err := service.DialTarget(ctx, t.service.Target, DefaultConnectTimeout)
+	var conn net.Conn
+	var reason wire.ResetReason
+	var err error
+	if t.service.isUDP() {
+		conn, reason, err = c.reachUDP(ctx, t)
+	} else {
+		conn, reason, err = service.DialTarget(ctx, t.service.Target, DefaultConnectTimeout)
+	}
 	if err != nil {
 		c.served.Add(-1)
 	}

@@ -88,6 +88,12 @@ type ServerConfig struct {
 	// live when users have taken the rest; and three quarters of MaxStreams.
 	MaxStreams, MaxStreamsPerService int
 
+	// MaxFlows bounds the users of one UDP service, which are addresses that
+	// anybody may claim to have. Where there are as many, those go who have been
+	// silent for 5 s, and who cannot come in is lost. Default 1,024, or
+	// MaxStreamsPerService if that is less.
+	MaxFlows int
+
 	// MaxPooled bounds the pooled connections, idle and in use, of all clients
 	// together. Default: as many as MaxStreams has by default.
 	MaxPooled int
@@ -112,6 +118,7 @@ const (
 	DefaultAllowPorts  = "1024-65535"
 	DefaultPoolMax     = 1024
 	DefaultMaxSessions = 4096
+	DefaultMaxFlows    = 1024
 	DefaultHeartbeat   = 5 * time.Second
 	DefaultWait        = 10 * time.Second
 	DefaultLinger      = time.Minute
@@ -154,6 +161,7 @@ type Server struct {
 
 type serverCounters struct {
 	streams, carried, timeouts, overflowed, elsewhere, noAck atomic.Uint64
+	dropped                                                  atomic.Uint64
 
 	asked, replays, forwarded atomic.Uint64
 	sent, received            atomic.Int64
@@ -175,6 +183,7 @@ type ServerStats struct {
 	NoAck     uint64           // users lost because a client did not take them
 	FromUsers int64            // bytes users sent through tunnels
 	ToUsers   int64            // bytes users received
+	Dropped   uint64           // datagrams of UDP services that did not get on here
 	Pools     []pool.Stats     // one per client connected
 	Door      pool.AcceptStats // the tunnel port's front door
 }
@@ -269,6 +278,7 @@ func (cfg *ServerConfig) fill() error {
 	}
 	setDefault(&cfg.MaxStreams, streamLimit(descriptorLimit()))
 	setDefault(&cfg.MaxStreamsPerService, max(cfg.MaxStreams/4*3, 1))
+	setDefault(&cfg.MaxFlows, min(DefaultMaxFlows, cfg.MaxStreamsPerService))
 	setDefault(&cfg.MaxPooled, streamLimit(descriptorLimit()))
 	switch {
 	case cfg.MaxPooled < 0:
@@ -277,6 +287,8 @@ func (cfg *ServerConfig) fill() error {
 		return badField("MaxSessions", "%d is negative", cfg.MaxSessions)
 	case cfg.MaxStreams < 0:
 		return badField("MaxStreams", "%d is negative", cfg.MaxStreams)
+	case cfg.MaxFlows < 0:
+		return badField("MaxFlows", "%d is negative", cfg.MaxFlows)
 	case cfg.MaxStreamsPerService < 0:
 		return badField("MaxStreamsPerService", "%d is negative", cfg.MaxStreamsPerService)
 	}
@@ -389,7 +401,8 @@ func (s *Server) Stats() ServerStats {
 		Timeouts:  s.count.timeouts.Load(), Overflow: s.count.overflowed.Load(), Elsewhere: s.count.elsewhere.Load(), NoAck: s.count.noAck.Load(),
 		Asked: s.count.asked.Load(), Replays: s.count.replays.Load(),
 		FromUsers: s.count.sent.Load(), ToUsers: s.count.received.Load(),
-		Door: s.door.Stats(),
+		Dropped: s.count.dropped.Load(),
+		Door:    s.door.Stats(),
 	}
 	sessions := s.allSessions()
 	st.Sessions = len(sessions)

@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	pool "github.com/tunnelpool/pool"
+	"github.com/tunnelpool/pool/internal/wire"
 )
 
 // TestInheritedPort: a service on a port whose socket the program was given.
@@ -45,16 +46,16 @@ func TestInheritedPortIsOnes(t *testing.T) {
 	port := portOf(t, socket.Addr().String())
 	h := startServer(t, pool.TLSPlain, func(cfg *ServerConfig) { cfg.Inherited = []net.Listener{socket} })
 	for range 2 {
-		first, err := h.listenPublic(nil, "127.0.0.1", port)
+		first, err := h.listenPublic(nil, wire.NetworkTCP, h.listenTCP, "127.0.0.1", port)
 		require.NoError(t, err)
 		require.Equal(t, socket.Addr(), first.Addr())
-		_, err = h.listenPublic(nil, "127.0.0.1", port)
+		_, err = h.listenPublic(nil, wire.NetworkTCP, h.listenTCP, "127.0.0.1", port)
 		require.ErrorIs(t, err, syscall.EADDRINUSE)
 		require.NoError(t, first.Close())
-		second, err := h.listenPublic(nil, "127.0.0.1", port)
+		second, err := h.listenPublic(nil, wire.NetworkTCP, h.listenTCP, "127.0.0.1", port)
 		require.NoError(t, err, "it was given back")
 		require.Error(t, first.Close(), "the second time")
-		_, err = h.listenPublic(nil, "127.0.0.1", port)
+		_, err = h.listenPublic(nil, wire.NetworkTCP, h.listenTCP, "127.0.0.1", port)
 		require.ErrorIs(t, err, syscall.EADDRINUSE)
 		require.NoError(t, second.Close())
 	}

@@ -10,13 +10,13 @@ import (
 )
 
 // isOwnPort tells the tunnel's own port, which is never a service's.
-func (s *Server) isOwnPort(port uint16) bool {
+func (s *Server) isOwnPort(network byte, port uint16) bool {
 	own, ok := s.listener.Addr().(*net.TCPAddr)
-	return ok && own.Port == int(port)
+	return ok && network == wire.NetworkTCP && own.Port == int(port)
 }
 
-func (s *Server) portAllowed(h *holder, port uint16) bool {
-	return !s.isOwnPort(port) && s.ports.Allows(port) && h.grant.Load().MayPublish(port)
+func (s *Server) portAllowed(h *holder, network byte, port uint16) bool {
+	return !s.isOwnPort(network, port) && s.ports.Allows(port) && h.grant.Load().MayPublish(port)
 }
 
 // bindFor decides the address of a public port.
@@ -38,34 +38,37 @@ func (s *Server) bindFor(asked string) (string, wire.DenyCode, string) {
 // the server may choose and the system offers one that is not allowed.
 const freePortTries = 64
 
+// opener opens a port of one network.
+type opener func(bind string, port uint16) (net.Listener, error)
+
 // listenPublic binds a public port. For port 0 the system chooses, and what it
 // chooses must be allowed too.
-func (s *Server) listenPublic(h *holder, bind string, port uint16) (net.Listener, error) {
+func (s *Server) listenPublic(h *holder, network byte, open opener, bind string, port uint16) (net.Listener, error) {
 	for range freePortTries {
-		l, err := s.listenTCP(bind, port)
+		l, err := open(bind, port)
 		if err != nil {
 			return nil, err
 		}
 		if port != 0 {
 			return l, nil
 		}
-		if got := l.Addr().(*net.TCPAddr).Port; s.portAllowed(h, uint16(got)) {
+		if s.portAllowed(h, network, portOfAddr(l.Addr())) {
 			return l, nil
 		}
 		l.Close()
 	}
-	return s.listenLowest(h, bind)
+	return s.listenLowest(h, network, open, bind)
 }
 
 var errNoFreePort = errors.New("no allowed port is free")
 
 // listenLowest finds the lowest free port among those allowed.
-func (s *Server) listenLowest(h *holder, bind string) (net.Listener, error) {
+func (s *Server) listenLowest(h *holder, network byte, open opener, bind string) (net.Listener, error) {
 	for port := uint16(1); port != 0; port++ {
-		if !s.portAllowed(h, port) {
+		if !s.portAllowed(h, network, port) {
 			continue
 		}
-		if l, err := s.listenTCP(bind, port); err == nil {
+		if l, err := open(bind, port); err == nil {
 			return l, nil
 		}
 	}
@@ -86,4 +89,15 @@ func (s *Server) listenReason(port uint16, err error) (wire.DenyCode, string) {
 		return wire.TooMany, errNoFreePort.Error()
 	}
 	return wire.Internal, "the server cannot listen: " + err.Error()
+}
+
+// portOfAddr is the port of a socket's address, 0 if it has none.
+func portOfAddr(addr net.Addr) uint16 {
+	switch at := addr.(type) {
+	case *net.TCPAddr:
+		return uint16(at.Port)
+	case *net.UDPAddr:
+		return uint16(at.Port)
+	}
+	return 0
 }

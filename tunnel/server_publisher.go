@@ -43,12 +43,14 @@ type publisher struct {
 // along. The fields below public are guarded by Server.mu.
 type published struct {
 	server   *Server
+	network  byte        // of its port
 	bind     string      // as the server decided on it, before it listened
 	asked    uint16      // port, 0: the server's choice
 	holder   *holder     // of its client's key
 	from     userSources // who may come
 	public   *service.Public
 	entrance *entrance // its listener
+	lost     lostDatagrams
 
 	owner     *publisher
 	session   *serverSession // that it is up in; nil: users are held
@@ -276,7 +278,7 @@ func (s *Server) servicesNow() []ServiceStatus {
 	var all []ServiceStatus
 	for _, p := range s.publishers {
 		for _, sv := range p.services {
-			st := ServiceStatus{Client: p.name, Name: sv.name, Addr: sv.public.Addr().String(), Up: sv.session != nil}
+			st := ServiceStatus{Client: p.name, Name: sv.name, Addr: sv.public.Addr().String(), UDP: sv.network == wire.NetworkUDP, Up: sv.session != nil}
 			if !st.Up {
 				st.Reason = "the client is away; its users are held"
 			}

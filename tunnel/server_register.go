@@ -39,16 +39,13 @@ func (c *serverSession) register(r wire.Register) wire.Registered {
 
 func (c *serverSession) publish(r wire.Register) (*published, wire.DenyCode, string) {
 	s := c.server
-	if r.Network != wire.NetworkTCP {
-		return nil, wire.Unsupported, "this server publishes TCP services only"
-	}
 	if r.Group != "" {
 		return nil, wire.Unsupported, "this server knows no groups"
 	}
 	if _, err := parseSources(r.Sources); err != nil {
 		return nil, wire.BadRequest, "the prefixes of users: " + err.Error()
 	}
-	if s.isOwnPort(r.Port) {
+	if s.isOwnPort(r.Network, r.Port) {
 		return nil, wire.PortNotAllowed, fmt.Sprintf("port %d is the tunnel's own", r.Port)
 	}
 	if r.Port != 0 && !s.ports.Allows(r.Port) {
@@ -148,7 +145,7 @@ func (c *serverSession) roomLocked(ref, port uint16) (wire.DenyCode, string) {
 // matches reports whether r asks for this service of its own client. What the
 // server chose a port for is known by its name.
 func (sv *published) matches(r wire.Register) bool {
-	if sv.bind != r.Bind {
+	if sv.network != r.Network || sv.bind != r.Bind {
 		return false
 	}
 	if r.Port == 0 {
@@ -159,7 +156,7 @@ func (sv *published) matches(r wire.Register) bool {
 
 // collides reports whether this service's port is in the way of r.
 func (sv *published) collides(r wire.Register) bool {
-	if sv.port() != r.Port {
+	if sv.network != r.Network || sv.port() != r.Port {
 		return false
 	}
 	mine, theirs := net.ParseIP(sv.bind), net.ParseIP(r.Bind)
@@ -169,11 +166,7 @@ func (sv *published) collides(r wire.Register) bool {
 func everywhere(ip net.IP) bool { return ip == nil || ip.IsUnspecified() }
 
 func (sv *published) port() uint16 {
-	addr, ok := sv.public.Addr().(*net.TCPAddr)
-	if !ok {
-		return 0
-	}
-	return uint16(addr.Port)
+	return portOfAddr(sv.public.Addr())
 }
 
 // upLocked makes the service one of the session. Its users go on.
@@ -223,12 +216,12 @@ func remove(services []*published, gone *published) []*published {
 // listen opens a public port.
 func (c *serverSession) listen(r wire.Register) (*published, wire.DenyCode, string) {
 	s := c.server
-	l, err := s.listenPublic(c.holder, r.Bind, r.Port)
+	sv := &published{server: s, holder: c.holder, network: r.Network, bind: r.Bind, asked: r.Port}
+	l, err := s.listenPublic(c.holder, r.Network, sv.opener(), r.Bind, r.Port)
 	if err != nil {
 		code, reason := s.listenReason(r.Port, err)
 		return nil, code, reason
 	}
-	sv := &published{server: s, holder: c.holder, bind: r.Bind, asked: r.Port}
 	sv.entrance = s.newEntrance(l, &sv.from, c.holder)
 	sv.public = service.NewPublic(sv.entrance, func(text string) { s.log.Warn("Port %d: %s", sv.port(), text) })
 	s.mu.Lock()

@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/netip"
 	"strconv"
+	"time"
 	"unicode/utf8"
 
 	"github.com/tunnelpool/pool/internal/access"
@@ -16,14 +17,17 @@ import (
 type Service struct {
 	// Name is what the service is called in logs and on the status page, 1 to 64
 	// printable characters without '='. Default: the port as text, or Target
-	// when Port is 0.
+	// when Port is 0; for UDP with "udp/" in front.
 	Name string
 
 	// Bind is the address on the server that the port is opened on, an IP
 	// address without brackets. Default: the server's own choice.
 	Bind string
 
-	// Port is the public TCP port. 0 lets the server choose one and report it.
+	// Network is "tcp", the default, or "udp".
+	Network string
+
+	// Port is the public port. 0 lets the server choose one and report it.
 	Port uint16
 
 	// Target is the host:port that the client dials for every user, as
@@ -35,6 +39,11 @@ type Service struct {
 	// the IPv4-mapped IPv6 form counts as IPv4. Written with commas between them
 	// they have 255 bytes at most. Default: users from anywhere.
 	AllowFrom []netip.Prefix
+
+	// UDPIdle is for UDP: what one user address and the target exchange is a
+	// flow, which ends when neither has sent anything for this long. 1 s to 1 h,
+	// default 60 s.
+	UDPIdle time.Duration
 }
 
 // sources is AllowFrom on the wire.
@@ -73,10 +82,16 @@ func checkServices(services []Service) error {
 		if _, err := s.sources(); err != nil {
 			return badField("Services", "the prefixes of users of number %d: %w", i+1, err)
 		}
+		if err := s.checkNetwork(i + 1); err != nil {
+			return err
+		}
 		if s.Name == "" {
 			s.Name = s.Target
 			if s.Port != 0 {
 				s.Name = strconv.Itoa(int(s.Port))
+			}
+			if s.isUDP() {
+				s.Name = "udp/" + s.Name
 			}
 		}
 		if names[s.Name] {

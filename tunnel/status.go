@@ -6,6 +6,7 @@ type ServiceStatus struct {
 	Name   string // name of the service
 	Target string // where it leads; known to the client only
 	Addr   string // public address on the server, when up
+	UDP    bool   // it is one of UDP
 	Up     bool
 	Reason string // why it is not up, when known
 }

@@ -60,6 +60,9 @@ func TestWrongInput(t *testing.T) {
 		"--server host -R [::1]:1:h:2 -R 127.0.0.1:1:h:2": `-R: "1" is there twice; give each service a name of its own`,
 		"--server host -R a=[::1]:1:h:2 -R b=[::1]:1:h:3": "public port 1 is given twice",
 		"--server host -R a=1:h:2 -R b=127.0.0.1:1:h:3":   "public port 1 is given twice",
+		"--server host -R a=udp/1:h:2 -R b=udp/1:h:3":     "public port 1 is given twice",
+		"--server host -R udp/1:h:2 --udp-idle web=5s":    `--udp-idle "web=5s": no -R is called "web"; there is "udp/1"`,
+		good + "--udp-idle 5s":                            `--udp-idle "5s": it is for UDP, and no -R is one of udp/`,
 		good + "word":                                     `unknown argument "word"; see --help`,
 		good + "--nope":                                   "unknown flag: --nope; see --help",
 		good + "--name=":                                  "--name is empty",
@@ -157,7 +160,7 @@ func TestHelp(t *testing.T) {
 		require.NotEmpty(t, f.Usage)
 	})
 	require.Contains(t, out, "TUNNEL_KEY=… tunnel-client --server example.com -R 8080:3000")
-	require.Contains(t, out, "[NAME=][BIND:]PORT:[HOST:]HOSTPORT")
+	require.Contains(t, out, "[NAME=][udp/][BIND:]PORT:[HOST:]HOSTPORT")
 	require.NoDirExists(t, stateDir)
 }
 

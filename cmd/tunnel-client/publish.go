@@ -22,7 +22,7 @@ import (
 type publishFlags struct {
 	server, name                     string
 	reverse, forward                 []string
-	allowFrom                        []string
+	allowFrom, udpIdle               []string
 	tlsMode, tlsCA, tlsName          string
 	keyFile, stateDir                string
 	poolMin, poolMax                 int
@@ -41,7 +41,7 @@ func publishCommand() *cobra.Command {
 ports. It only dials out, so it works behind NAT; it keeps connections ready, so
 that a user is served at once; and it reconnects for ever.
 
-  -R [NAME=][BIND:]PORT:[HOST:]HOSTPORT
+  -R [NAME=][udp/][BIND:]PORT:[HOST:]HOSTPORT
 
 PORT is public, on the server (0: the server chooses); HOST:HOSTPORT is the
 target here, HOST by default localhost. IPv6 addresses stand in brackets.
@@ -53,15 +53,17 @@ HOST:HOSTPORT is a target of the server's, which its --allow-forward must name.`
 		Example: `  TUNNEL_KEY=… tunnel-client --server example.com -R 8080:3000
   tunnel-client --server example.com --key-file key -R web=8080:3000 -R ssh=2222:22
   tunnel-client --server example.com --key-file key -R 8080:192.168.1.20:80
+  tunnel-client --server example.com --key-file key -R udp/5353:127.0.0.1:53
   tunnel-client --server example.com --tls 2 --key-file key -R 8080:3000
   tunnel-client --server example.com --key-file key -L 5432:db:5432`,
 		RunE: func(c *cobra.Command, _ []string) error { return publish(c, f) },
 	}
 	fl := c.Flags()
 	fl.StringVar(&f.server, "server", "", "the tunnel-server, HOST or HOST:PORT (default port "+tunnel.DefaultPort+")")
-	fl.StringArrayVarP(&f.reverse, "reverse", "R", nil, "service to publish, as [NAME=][BIND:]PORT:[HOST:]HOSTPORT; repeatable")
+	fl.StringArrayVarP(&f.reverse, "reverse", "R", nil, "service to publish, as [NAME=][udp/][BIND:]PORT:[HOST:]HOSTPORT; repeatable")
 	fl.StringArrayVarP(&f.forward, "forward", "L", nil, "port here that leads to a target of the server's, as [NAME=][BIND:]PORT:[HOST:]HOSTPORT; repeatable")
 	fl.StringArrayVar(&f.allowFrom, "allow-from", nil, "prefixes of the users that are let in, as [SERVICE=]10.0.0.0/8,2001:db8::/32; repeatable (default: anywhere)")
+	fl.StringArrayVar(&f.udpIdle, "udp-idle", nil, fmt.Sprintf("how long a user of a UDP service is kept in mind while nothing is sent, as [SERVICE=]DURATION from %v to %v; repeatable (default %v)", tunnel.MinUDPIdle, tunnel.MaxUDPIdle, tunnel.DefaultUDPIdle))
 	fl.StringVar(&f.name, "name", "", "this client's name in the server's log (default: the host's name)")
 	fl.StringVar(&f.tlsMode, "tls", string(pool.TLSSelfSigned), "TLS mode, as the server's: 0 plain, 1 self-signed, 2 verified certificate")
 	fl.StringVar(&f.tlsCA, "tls-ca", "", "roots to verify the server's certificate with, PEM file (mode 2; default: the system's)")
@@ -180,7 +182,7 @@ func (f *publishFlags) services() ([]tunnel.Service, error) {
 			return nil, err
 		}
 		for _, other := range services {
-			if s.Port != 0 && s.Port == other.Port && (s.Bind == other.Bind || s.Bind == "" || other.Bind == "") {
+			if s.Port != 0 && s.Port == other.Port && s.Network == other.Network && (s.Bind == other.Bind || s.Bind == "" || other.Bind == "") {
 				return nil, fmt.Errorf("-R %q: public port %d is given twice", r, s.Port)
 			}
 		}
@@ -191,7 +193,10 @@ func (f *publishFlags) services() ([]tunnel.Service, error) {
 		s.AllowFrom = from.Prefixes()
 		return err
 	})
-	return services, err
+	if err != nil {
+		return nil, err
+	}
+	return services, config.UDPIdle(f.udpIdle, services)
 }
 
 // forwards reads every -L.

@@ -27,7 +27,7 @@ type serveFlags struct {
 	heartbeat, wait, drain   time.Duration
 	linger                   time.Duration
 	maxSessions, maxStreams  int
-	maxPerService            int
+	maxPerService, maxFlows  int
 	logLevel                 string
 }
 
@@ -66,6 +66,7 @@ The first start makes a key and prints the command for the client.`,
 	fl.IntVar(&f.maxSessions, "max-sessions", 0, fmt.Sprintf("most clients at the same time (default %d, or what the limit of open files allows)", tunnel.DefaultMaxSessions))
 	fl.IntVar(&f.maxStreams, "max-streams", 0, "most users at the same time; more wait for a place (default: what the limit of open files allows)")
 	fl.IntVar(&f.maxPerService, "max-streams-per-service", 0, "most users of one service (default: three quarters of --max-streams)")
+	fl.IntVar(&f.maxFlows, "max-flows", 0, fmt.Sprintf("most users of one UDP service (default %d, or --max-streams-per-service if that is less)", tunnel.DefaultMaxFlows))
 	fl.DurationVar(&f.drain, "drain", tunnel.DefaultDrain, "how long streams may finish when the server is stopped")
 	fl.StringVar(&f.logLevel, "log-level", "info", cli.Levels)
 	return c
@@ -131,6 +132,7 @@ func (f *serveFlags) serverConfig() (tunnel.ServerConfig, error) {
 		{f.maxSessions < 0, fmt.Sprintf("--max-sessions %d: want 0 or more", f.maxSessions)},
 		{f.maxStreams < 0, fmt.Sprintf("--max-streams %d: want 0 or more", f.maxStreams)},
 		{f.maxPerService < 0, fmt.Sprintf("--max-streams-per-service %d: want 0 or more", f.maxPerService)},
+		{f.maxFlows < 0, fmt.Sprintf("--max-flows %d: want 0 or more", f.maxFlows)},
 		{f.drain < 0, fmt.Sprintf("--drain %v: want 0 or more", f.drain)},
 		{f.heartbeat <= 0, fmt.Sprintf("--heartbeat %v: want more than 0", f.heartbeat)},
 	} {
@@ -148,7 +150,7 @@ func (f *serveFlags) serverConfig() (tunnel.ServerConfig, error) {
 		Listen: f.listen, Bind: f.bind, AllowPorts: f.allowPorts, AllowForward: f.allowForward, AllowFrom: from.Prefixes(),
 		TLS: mode, TLSConfig: tlsConfig, PoolMax: f.poolMax,
 		Heartbeat: f.heartbeat, Wait: f.wait, Linger: f.linger, Drain: f.drain, MaxSessions: f.maxSessions,
-		MaxStreams: f.maxStreams, MaxStreamsPerService: f.maxPerService,
+		MaxStreams: f.maxStreams, MaxStreamsPerService: f.maxPerService, MaxFlows: f.maxFlows,
 	}, nil
 }
 

@@ -15,13 +15,16 @@ import (
 // defaultHost is the target's host when -R names none.
 const defaultHost = "localhost"
 
+// udpPrefix is in front of the ports of UDP.
+const udpPrefix = "udp/"
+
 const (
 	maxName = 64  // of a service, in characters
 	maxHost = 253 // of a target, in bytes: as long as DNS can have it
 )
 
 // reverseForm is what every error about -R ends with.
-const reverseForm = "; the form is [NAME=][BIND:]PORT:[HOST:]HOSTPORT, as in 8080:3000"
+const reverseForm = "; the form is [NAME=][udp/][BIND:]PORT:[HOST:]HOSTPORT, as in 8080:3000"
 
 // ParseReverse reads an -R argument:
 //
@@ -30,7 +33,7 @@ const reverseForm = "; the form is [NAME=][BIND:]PORT:[HOST:]HOSTPORT, as in 808
 // Two fields are PORT:HOSTPORT with the host localhost, three are
 // PORT:HOST:HOSTPORT, and only four have a BIND. IPv6 addresses stand in
 // brackets. PORT 0 lets the server choose. The name is by default the port as
-// text, or the target when the port is 0.
+// text, or the target when the port is 0; for UDP with "udp/" in front.
 func ParseReverse(text string) (tunnel.Service, error) {
 	s, err := parseReverse(text)
 	if err != nil {
@@ -49,8 +52,8 @@ func parseReverse(text string) (s tunnel.Service, err error) {
 	} else {
 		rest = text
 	}
-	if strings.HasPrefix(rest, "udp/") {
-		return s, fmt.Errorf("UDP services are not there yet")
+	if ports, udp := strings.CutPrefix(rest, udpPrefix); udp {
+		s.Network, rest = "udp", ports
 	}
 	fields, err := splitFields(rest)
 	if err != nil {
@@ -84,8 +87,12 @@ func parseReverse(text string) (s tunnel.Service, err error) {
 	if s.Name == "" {
 		s.Name = strconv.Itoa(int(s.Port))
 		if s.Port == 0 {
-			s.Name = s.Target[:min(len(s.Target), maxName)]
+			s.Name = s.Target
 		}
+		if s.Network == "udp" {
+			s.Name = udpPrefix + s.Name
+		}
+		s.Name = s.Name[:min(len(s.Name), maxName)]
 	}
 	return s, nil
 }

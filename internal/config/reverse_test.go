@@ -41,6 +41,10 @@ func TestParseReverse(t *testing.T) {
 		"a:b=8080:3000":                  {Name: "a:b", Port: 8080, Target: "localhost:3000"},
 		"udp/x=8080:3000":                {Name: "udp/x", Port: 8080, Target: "localhost:3000"},
 		"größe=[::1]:1:[::2]:2":          {Name: "größe", Bind: "::1", Port: 1, Target: "[::2]:2"},
+		"udp/5353:127.0.0.1:53":          {Name: "udp/5353", Network: "udp", Port: 5353, Target: "127.0.0.1:53"},
+		"dns=udp/[::1]:53:[::1]:53":      {Name: "dns", Network: "udp", Bind: "::1", Port: 53, Target: "[::1]:53"},
+		"udp/0:53":                       {Name: "udp/localhost:53", Network: "udp", Target: "localhost:53"},
+		"udp/0:" + long + ":80":          {Name: "udp/" + long[:maxName-4], Network: "udp", Target: long + ":80"},
 		strings.Repeat("ü", 64) + "=1:2": {Name: strings.Repeat("ü", 64), Port: 1, Target: "localhost:2"},
 	} {
 		t.Run(text, func(t *testing.T) {
@@ -113,8 +117,9 @@ func TestParseReverseRefuses(t *testing.T) {
 		{"a\xff=8080:3000", "the name before '=' has characters that do not print"},
 		{"a\u202eb=8080:3000", "the name before '=' has characters that do not print"},
 		{strings.Repeat("n", 65) + "=8080:3000", "the name before '=' is longer than 64 characters"},
-		{"udp/8080:3000", "UDP services are not there yet"},
-		{"dns=udp/53:53", "UDP services are not there yet"},
+		{"udp/8080", "the number of fields between colons is 1, not 2, 3 or 4"},
+		{"udp/udp/53:53", `the public port "udp/53" is not a number from 0 to 65535`},
+		{"UDP/53:53", `the public port "UDP/53" is not a number from 0 to 65535`},
 		{"tcp/8080:3000", `the public port "tcp/8080" is not a number from 0 to 65535`},
 	} {
 		t.Run(c.text, func(t *testing.T) {
@@ -130,6 +135,9 @@ func formatReverse(s tunnel.Service) string {
 	text := strconv.Itoa(int(s.Port)) + ":" + s.Target
 	if s.Bind != "" {
 		text = strings.TrimSuffix(net.JoinHostPort(s.Bind, ""), ":") + ":" + text
+	}
+	if s.Network == "udp" {
+		text = udpPrefix + text
 	}
 	return s.Name + "=" + text
 }

@@ -97,6 +97,6 @@ func TestDialReason(t *testing.T) {
 		{&net.DNSError{IsNotFound: true}, wire.ResetUnreachable},
 		{errors.New("other"), wire.ResetUnreachable},
 	} {
-		require.Equal(t, tt.want, dialReason(t.Context(), &net.OpError{Op: "dial", Err: tt.err}), "%v", tt.err)
+		require.Equal(t, tt.want, DialReason(t.Context(), &net.OpError{Op: "dial", Err: tt.err}), "%v", tt.err)
 	}
 }

@@ -24,7 +24,7 @@ func DialTarget(ctx context.Context, address string, timeout time.Duration) (net
 	if err == nil {
 		return conn, 0, nil
 	}
-	return nil, dialReason(ctx, err), err
+	return nil, DialReason(ctx, err), err
 }
 
 func dialTarget(ctx context.Context, address string, timeout time.Duration) (net.Conn, error) {
@@ -71,7 +71,8 @@ func ownMachine(address string) bool {
 	return err == nil && (host == "localhost" || ip != nil && ip.IsLoopback())
 }
 
-func dialReason(ctx context.Context, err error) wire.ResetReason {
+// DialReason is what a user is told of a dial that failed.
+func DialReason(ctx context.Context, err error) wire.ResetReason {
 	var ne net.Error
 	switch {
 	case ctx.Err() != nil:

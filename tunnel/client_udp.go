@@ -1,0 +1,40 @@
+package tunnel
+
+import (
+	"context"
+	"errors"
+	"net"
+	"syscall"
+	"time"
+
+	"github.com/tunnelpool/pool/internal/datagram"
+	"github.com/tunnelpool/pool/internal/service"
+	"github.com/tunnelpool/pool/internal/wire"
+)
+
+// reachUDP makes a flow to a target of UDP.
+func (c *Client) reachUDP(ctx context.Context, t *target) (net.Conn, wire.ResetReason, error) {
+	conn, err := datagram.Dial(ctx, t.service.Target, datagram.Config{
+		Idle: t.service.UDPIdle, Dropped: func(why error) { c.droppedBy(t, why) },
+	})
+	if err != nil {
+		return nil, service.DialReason(ctx, err), err
+	}
+	return conn, 0, nil
+}
+
+// droppedBy counts a datagram that did not get on, and tells of it now and then.
+func (c *Client) droppedBy(t *target, why error) {
+	c.count.dropped.Add(1)
+	muted, ok := t.lost.pass(time.Now())
+	switch {
+	case !ok:
+	case errors.Is(why, datagram.ErrSlow):
+		c.log.Info("Service %q: a datagram of target %s is dropped: they come faster than the tunnel takes them%s",
+			t.service.Name, t.service.Target, lostNote(muted))
+	case errors.Is(why, syscall.ECONNREFUSED):
+		c.log.Warn("Service %q: target %s refuses datagrams: is it running?%s", t.service.Name, t.service.Target, lostNote(muted))
+	default:
+		c.log.Warn("Service %q: a datagram for target %s is lost: %v%s", t.service.Name, t.service.Target, why, lostNote(muted))
+	}
+}

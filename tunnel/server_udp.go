@@ -1,0 +1,59 @@
+package tunnel
+
+import (
+	"errors"
+	"net"
+	"strconv"
+	"time"
+
+	"github.com/tunnelpool/pool/internal/datagram"
+	"github.com/tunnelpool/pool/internal/wire"
+)
+
+// flowSilence is the silence after which the server ends a flow. It is longer
+// than any that a client allows, which would have ended it: this one is for
+// clients that do not.
+const flowSilence = MaxUDPIdle
+
+// opener opens ports of the service's network.
+func (sv *published) opener() opener {
+	if sv.network != wire.NetworkUDP {
+		return sv.server.listenTCP
+	}
+	return func(bind string, port uint16) (net.Listener, error) {
+		address := net.JoinHostPort(bind, strconv.Itoa(int(port)))
+		cfg := datagram.Config{Idle: flowSilence, Dropped: sv.dropped}
+		l, err := datagram.Listen(address, sv.server.cfg.MaxFlows, cfg)
+		if err != nil {
+			return nil, err // and not a Listener that is nil
+		}
+		return l, nil
+	}
+}
+
+// lostDatagrams paces what is logged of them.
+type lostDatagrams struct{ crowded, slow seldom }
+
+// dropped counts a datagram that did not get on, and tells of it now and then.
+func (sv *published) dropped(why error) {
+	s, now := sv.server, time.Now()
+	s.count.dropped.Add(1)
+	switch {
+	case errors.Is(why, datagram.ErrTooMany):
+		if muted, ok := sv.lost.crowded.pass(now); ok {
+			s.log.Warn("%s: a user's datagram is dropped: there are as many users as there may be, %d of a UDP service and %d in all; see --max-flows and --max-streams%s",
+				sv.label(), s.cfg.MaxFlows, s.cfg.MaxStreams, lostNote(muted))
+		}
+	case errors.Is(why, datagram.ErrSlow):
+		if muted, ok := sv.lost.slow.pass(now); ok {
+			s.log.Info("%s: a user's datagram is dropped: they come faster than the client takes them%s", sv.label(), lostNote(muted))
+		}
+	}
+}
+
+func lostNote(muted int) string {
+	if muted == 0 {
+		return ""
+	}
+	return " (and " + strconv.Itoa(muted) + " before)"
+}
