@@ -8,6 +8,7 @@ import (
 	"time"
 
 	pool "github.com/tunnelpool/pool"
+	"github.com/tunnelpool/pool/internal/datagram"
 	"github.com/tunnelpool/pool/internal/relay"
 	"github.com/tunnelpool/pool/internal/service"
 	"github.com/tunnelpool/pool/internal/wire"
@@ -23,7 +24,7 @@ type forward struct {
 // listenForwards opens the addresses of all forwards, or none.
 func (c *Client) listenForwards() error {
 	for i, f := range c.cfg.Forwards {
-		l, err := service.Listen(f.Listen)
+		l, err := c.listenForward(f)
 		if err != nil {
 			c.closeForwards()
 			return fmt.Errorf("tunnel: forward %q: %w", f.Name, err)
@@ -34,6 +35,22 @@ func (c *Client) listenForwards() error {
 		c.status[len(c.cfg.Services)+i].Addr = l.Addr().String()
 	}
 	return nil
+}
+
+func (c *Client) listenForward(f Forward) (net.Listener, error) {
+	if f.Network != "udp" {
+		return service.Listen(f.Listen)
+	}
+	l, err := datagram.Listen(f.Listen, c.cfg.MaxStreams, datagram.Config{Idle: DefaultUDPIdle, Dropped: func(why error) {
+		c.count.dropped.Add(1)
+		if muted, ok := c.forwardTrouble.pass(time.Now()); ok {
+			c.log.Info("Forward %q: a datagram is dropped: %v%s", f.Name, why, lostNote(muted))
+		}
+	}})
+	if err != nil {
+		return nil, err // and not a Listener that is nil
+	}
+	return l, nil
 }
 
 func (c *Client) closeForwards() {

@@ -14,6 +14,10 @@ type Forward struct {
 	// Target when that is 0.
 	Name string
 
+	// Network is "tcp", the default, or "udp". A flow of UDP ends after 60 s
+	// without a datagram either way.
+	Network string
+
 	// Listen is the host:port that users at the client connect to. An empty host
 	// is 127.0.0.1, so that nobody else's users come; port 0 lets the system
 	// choose.
@@ -46,7 +50,10 @@ func checkForwards(forwards []Forward, services []Service) error {
 			f.Listen = net.JoinHostPort(loopback, port)
 		}
 		targetHost, targetPort, err := net.SplitHostPort(f.Target)
+		setDefault(&f.Network, "tcp")
 		switch {
+		case f.Network != "tcp" && f.Network != "udp":
+			return badField("Forwards", "the network %q of number %d is neither tcp nor udp", f.Network, i+1)
 		case err != nil || targetHost == "" || targetPort == "":
 			return badField("Forwards", "the target %q of number %d is not HOST:PORT", f.Target, i+1)
 		case len(f.Target) > 255:

@@ -300,3 +300,66 @@ func isTimeout(err error) bool {
 	ne, ok := err.(net.Error)
 	return ok && ne.Timeout()
 }
+
+// TestForwardUDP: datagrams of two users at the client reach a target at the
+// server and come back, whole and apart.
+func TestForwardUDP(t *testing.T) {
+	target, err := net.ListenPacket("udp", "127.0.0.1:0")
+	require.NoError(t, err)
+	echoed := make(chan struct{})
+	go func() { // ends when target is closed
+		defer close(echoed)
+		b := make([]byte, 1<<16)
+		for {
+			n, from, err := target.ReadFrom(b)
+			if err != nil {
+				return
+			}
+			target.WriteTo(b[:n], from)
+		}
+	}()
+	t.Cleanup(func() { target.Close(); <-echoed })
+	h := startServer(t, pool.TLSSelfSigned, allowing(target.LocalAddr().String()))
+	g := h.forwarding(t, target.LocalAddr().String(), func(cfg *ClientConfig) { cfg.Forwards[0].Network = "udp" })
+	for user := range 2 {
+		conn, err := net.Dial("udp", g.entrance(0))
+		require.NoError(t, err)
+		defer conn.Close()
+		conn.SetDeadline(time.Now().Add(patience))
+		for _, size := range []int{1, 0, 1400, 60000, 3} {
+			said := bytes.Repeat([]byte{byte(user)}, size)
+			_, err := conn.Write(said)
+			require.NoError(t, err)
+			got := make([]byte, 1<<16)
+			n, err := conn.Read(got)
+			require.NoError(t, err)
+			require.Equal(t, said, got[:n])
+		}
+	}
+	require.EqualValues(t, 2, h.Stats().Forwarded)
+}
+
+// TestForwardRights: a key reaches what it is granted of what the server allows,
+// is told so by name, and nothing any more once it is taken back.
+func TestForwardRights(t *testing.T) {
+	mine, other := startTarget(t, echo), startTarget(t, echo)
+	ring, err := NewKeyring()
+	require.NoError(t, err)
+	h := startServer(t, pool.TLSSelfSigned, allowing("127.0.0.1:*"), func(cfg *ServerConfig) { cfg.Keys, cfg.Keyring = nil, ring })
+	anna := Grant{Name: "anna", Key: h.key, Forwards: mine}
+	require.NoError(t, ring.Set(anna))
+	g := h.forwarding(t, mine, func(cfg *ClientConfig) { cfg.Identity = [16]byte{1} })
+	user := dialUser(t, g.entrance(0))
+	send(t, user, "mine")
+	receive(t, user, "mine")
+
+	denied := runClient(t, h.forwardConfig(other))
+	require.Contains(t, denied.log.find(t, `Forward "db" is not up`), `key "anna" may not forward to "`+other+`"`)
+	turnedAway(t, denied.entrance(0))
+
+	require.NoError(t, ring.Set())
+	_, err = user.Read(make([]byte, 1))
+	require.Error(t, err)
+	require.False(t, isTimeout(err), "the user stays")
+	eventually(t, func() bool { return h.Stats().Open == 0 && h.Stats().Sessions == 0 }, h.log.text)
+}

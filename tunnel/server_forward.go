@@ -10,6 +10,7 @@ import (
 	"time"
 
 	pool "github.com/tunnelpool/pool"
+	"github.com/tunnelpool/pool/internal/datagram"
 	"github.com/tunnelpool/pool/internal/relay"
 	"github.com/tunnelpool/pool/internal/service"
 	"github.com/tunnelpool/pool/internal/wire"
@@ -26,6 +27,7 @@ type serverForwards struct {
 }
 
 type forwardTarget struct {
+	network byte
 	address string
 	trouble seldom // paces what is logged of it
 }
@@ -43,9 +45,6 @@ func (c *serverSession) forward(m wire.Forward) {
 
 func (c *serverSession) grant(m wire.Forward) (wire.DenyCode, string) {
 	s, fs := c.server, &c.forwards
-	if m.Network != wire.NetworkTCP {
-		return wire.Unsupported, "this server forwards TCP only"
-	}
 	if reason := c.mayForward(m.Target); reason != "" {
 		return wire.TargetNotAllowed, reason
 	}
@@ -72,7 +71,7 @@ func (c *serverSession) grant(m wire.Forward) (wire.DenyCode, string) {
 		fs.pool, fs.targets = p, make(map[uint16]*forwardTarget)
 		fs.tasks.Go(func() { p.Run(context.Background()) }) // ends with the pool's Close
 	}
-	fs.targets[m.Ref] = &forwardTarget{address: m.Target}
+	fs.targets[m.Ref] = &forwardTarget{network: m.Network, address: m.Target}
 	return wire.OK, ""
 }
 
@@ -181,7 +180,7 @@ func (c *serverSession) attend(number uint32, target *forwardTarget, end streamE
 				return nil, wire.ResetOverloaded
 			}
 			placed = crowds
-			conn, reason, err := service.DialTarget(ctx, target.address, DefaultConnectTimeout)
+			conn, reason, err := c.reach(ctx, target)
 			if err != nil {
 				c.forwardFailed(target, reason, err)
 			}
@@ -196,6 +195,22 @@ func (c *serverSession) attend(number uint32, target *forwardTarget, end streamE
 		}
 		ended()
 	})
+}
+
+func (c *serverSession) reach(ctx context.Context, target *forwardTarget) (net.Conn, wire.ResetReason, error) {
+	if target.network != wire.NetworkUDP {
+		return service.DialTarget(ctx, target.address, DefaultConnectTimeout)
+	}
+	conn, err := datagram.Dial(ctx, target.address, datagram.Config{Idle: DefaultUDPIdle, Dropped: func(why error) {
+		c.server.count.dropped.Add(1)
+		if muted, ok := target.trouble.pass(time.Now()); ok {
+			c.server.log.Info("%s: a datagram for or of target %s is lost: %v%s", c.name(), target.address, why, lostNote(muted))
+		}
+	}})
+	if err != nil {
+		return nil, service.DialReason(ctx, err), err
+	}
+	return conn, 0, nil
 }
 
 var errNoPlace = errors.New("as many users as there may be; see --max-streams and the limit of open files (ulimit -n, LimitNOFILE=)")

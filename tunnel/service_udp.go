@@ -43,8 +43,8 @@ func (s *Service) checkNetwork(number int) error {
 }
 
 // onNetwork is an address as logs have it, which tell UDP as -R does.
-func (s *Service) onNetwork(addr string) string {
-	if s.isUDP() {
+func onNetwork(network, addr string) string {
+	if network == "udp" {
 		return "udp/" + addr
 	}
 	return addr

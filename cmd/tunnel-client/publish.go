@@ -46,7 +46,7 @@ that a user is served at once; and it reconnects for ever.
 PORT is public, on the server (0: the server chooses); HOST:HOSTPORT is the
 target here, HOST by default localhost. IPv6 addresses stand in brackets.
 
-  -L [NAME=][BIND:]PORT:[HOST:]HOSTPORT
+  -L [NAME=][udp/][BIND:]PORT:[HOST:]HOSTPORT
 
 leads the other way: PORT is here, on 127.0.0.1 unless BIND says otherwise, and
 HOST:HOSTPORT is a target of the server's, which its --allow-forward must name.`,
@@ -61,7 +61,7 @@ HOST:HOSTPORT is a target of the server's, which its --allow-forward must name.`
 	fl := c.Flags()
 	fl.StringVar(&f.server, "server", "", "the tunnel-server, HOST or HOST:PORT (default port "+tunnel.DefaultPort+")")
 	fl.StringArrayVarP(&f.reverse, "reverse", "R", nil, "service to publish, as [NAME=][udp/][BIND:]PORT:[HOST:]HOSTPORT; repeatable")
-	fl.StringArrayVarP(&f.forward, "forward", "L", nil, "port here that leads to a target of the server's, as [NAME=][BIND:]PORT:[HOST:]HOSTPORT; repeatable")
+	fl.StringArrayVarP(&f.forward, "forward", "L", nil, "port here that leads to a target of the server's, as [NAME=][udp/][BIND:]PORT:[HOST:]HOSTPORT; repeatable")
 	fl.StringArrayVar(&f.allowFrom, "allow-from", nil, "prefixes of the users that are let in, as [SERVICE=]10.0.0.0/8,2001:db8::/32; repeatable (default: anywhere)")
 	fl.StringArrayVar(&f.udpIdle, "udp-idle", nil, fmt.Sprintf("how long a user of a UDP service is kept in mind while nothing is sent, as [SERVICE=]DURATION from %v to %v; repeatable (default %v)", tunnel.MinUDPIdle, tunnel.MaxUDPIdle, tunnel.DefaultUDPIdle))
 	fl.StringVar(&f.name, "name", "", "this client's name in the server's log (default: the host's name)")

@@ -10,11 +10,11 @@ import (
 )
 
 // forwardForm is what every error about -L ends with.
-const forwardForm = "; the form is [NAME=][BIND:]PORT:[HOST:]HOSTPORT, as in 5432:db:5432"
+const forwardForm = "; the form is [NAME=][udp/][BIND:]PORT:[HOST:]HOSTPORT, as in 5432:db:5432"
 
 // ParseForward reads an -L argument:
 //
-//	[NAME=][BIND:]PORT:[HOST:]HOSTPORT
+//	[NAME=][udp/][BIND:]PORT:[HOST:]HOSTPORT
 //
 // BIND and PORT are at the client, 127.0.0.1 when only the port is given, and
 // HOST:HOSTPORT is as the server reaches it, localhost when only the port is given.
@@ -37,8 +37,8 @@ func parseForward(text string) (f tunnel.Forward, err error) {
 	} else {
 		rest = text
 	}
-	if strings.HasPrefix(rest, "udp/") {
-		return f, fmt.Errorf("forwards are TCP only")
+	if udp, ok := strings.CutPrefix(rest, "udp/"); ok {
+		rest, f.Network = udp, "udp"
 	}
 	fields, err := splitFields(rest)
 	if err != nil {

@@ -14,6 +14,8 @@ func TestParseForward(t *testing.T) {
 		"5432:db:6432":              {Listen: ":5432", Target: "db:6432"},
 		"0.0.0.0:5432:db:5432":      {Listen: "0.0.0.0:5432", Target: "db:5432"},
 		"[::1]:0:[2001:db8::1]:80":  {Listen: "[::1]:0", Target: "[2001:db8::1]:80"},
+		"udp/5353:10.0.0.7:53":      {Network: "udp", Listen: ":5353", Target: "10.0.0.7:53"},
+		"dns=udp/53:53":             {Name: "dns", Network: "udp", Listen: ":53", Target: "localhost:53"},
 		"the db=5432:10.0.0.7:5432": {Name: "the db", Listen: ":5432", Target: "10.0.0.7:5432"},
 	} {
 		f, err := ParseForward(text)
@@ -31,7 +33,6 @@ func TestParseForwardMistakes(t *testing.T) {
 		"5432:db:0":        `the target port "0" is not a number from 1 to 65535`,
 		"5432::5432":       "the target's host is empty; leave it out for localhost",
 		"lan:5432:db:5432": `the bind address "lan" is not an IP address`,
-		"udp/53:53":        "forwards are TCP only",
 		"5432:db:5432:1:1": "the number of fields between colons is 5, not 2, 3 or 4",
 		"5432:[db]:5432":   `"[db]" is not an IPv6 address in brackets`,
 	} {
