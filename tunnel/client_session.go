@@ -141,7 +141,7 @@ func (cs *clientSession) registerAll() {
 				svc := cs.client.cfg.Services[i]
 				cs.asked[i].Add(1)
 				sources, _ := svc.sources() // checkServices has seen to it
-				cs.link.Send(wire.Register{Ref: uint16(i), Network: svc.network(), Port: svc.Port, Bind: svc.Bind, Name: svc.Name, Sources: sources})
+				cs.link.Send(wire.Register{Ref: uint16(i), Network: svc.network(), Port: svc.Port, Bind: svc.Bind, Name: svc.Name, Group: svc.Group, Sources: sources})
 			}
 		}
 		for i, f := range cs.client.Forwards() {

@@ -148,6 +148,8 @@ type Server struct {
 	keyring  *Keyring
 	maxPorts int // public ports
 
+	grouping sync.Mutex // held while a client of a group looks for its port and opens it
+
 	mu         sync.Mutex // guards what follows
 	sessions   map[[wire.SessionSize]byte]*serverSession
 	late       map[[wire.SessionSize]byte]lateSession // ended a moment ago

@@ -61,7 +61,7 @@ func (c *serverSession) successor(ctx context.Context, sv *published) *serverSes
 	s, p := c.server, c.publisher
 	for {
 		s.mu.Lock()
-		next, changed, lost := p.session, p.changed, sv.owner != p || sv.withdrawn
+		next, changed, lost := p.session, p.changed, sv.lostToLocked(p)
 		s.mu.Unlock()
 		if lost {
 			return nil

@@ -51,13 +51,16 @@ func (v *visit) session(ctx context.Context) (c *serverSession, ref uint16, err 
 	s, sv := v.server, v.service
 	for {
 		s.mu.Lock()
-		c, ref = sv.session, sv.ref
-		withdrawn, changed := sv.withdrawn, sv.owner.changed
-		up := c != nil && !c.over()
+		b := sv.chooseLocked(v)
+		withdrawn, changed := sv.withdrawn, sv.changed
+		up := b.up()
 		if !withdrawn && !(up && sv.line.clear(v)) {
 			sv.line.join(v)
 		}
 		ready := up && sv.line.clear(v) // it may have joined before all others
+		if ready {
+			c, ref = v.goToLocked(b)
+		}
 		s.mu.Unlock()
 		switch {
 		case withdrawn:

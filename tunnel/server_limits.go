@@ -174,7 +174,11 @@ func (s *Server) sessionsOfLocked(key pool.KeyID) (n int) {
 // portsLocked counts the public ports that are open.
 func (s *Server) portsLocked() (n int) {
 	for _, p := range s.publishers {
-		n += len(p.services)
+		for _, sv := range p.services {
+			if sv.backends[0].owner == p { // the clients of a group have one together
+				n++
+			}
+		}
 	}
 	return n
 }

@@ -32,7 +32,7 @@ type publisher struct {
 	services []*published   // at most maxServices
 	numbers  *numbering     // of the latest instance
 	linger   *time.Timer    // closes what is not up again in time; nil before the first loss
-	changed  chan struct{}  // closed and replaced when a session or a service changes
+	changed  chan struct{}  // closed and replaced when the session or a service changes
 	unfavor  func()         // ends what favorLocked began; nil before the first session
 
 	waiting atomic.Int64 // users that wait for a connection, or for the client
@@ -40,24 +40,26 @@ type publisher struct {
 
 // published is a service with its public port. It may change hands between the
 // sessions of its client, and to another client in a takeover; its users go
-// along. The fields below public are guarded by Server.mu.
+// along. The clients of a group have it together. The fields below entrance are
+// guarded by Server.mu.
 type published struct {
 	server   *Server
 	network  byte        // of its port
 	bind     string      // as the server decided on it, before it listened
 	asked    uint16      // port, 0: the server's choice
-	holder   *holder     // of its client's key
+	holder   *holder     // of the key of all clients that have it
 	from     userSources // who may come
 	public   *service.Public
 	entrance *entrance // its listener
 	lost     lostDatagrams
 
-	owner     *publisher
-	session   *serverSession // that it is up in; nil: users are held
-	ref       uint16         // the session's number for it
 	name      string
-	line      line // its users who are held
-	withdrawn bool // the port is closed
+	group     string        // whose clients share it; empty: it is one client's
+	backends  []*backend    // the clients that have it; at least one, without a group at most one
+	turn      int           // of backends, the first to be looked at for the next user
+	changed   chan struct{} // closed and replaced when it comes up somewhere, or is withdrawn
+	line      line          // its users who are held
+	withdrawn bool          // the port is closed
 }
 
 // label is what logs call the service. Peers chose both names.
@@ -65,7 +67,10 @@ func (sv *published) label() string {
 	s := sv.server
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return fmt.Sprintf("%q: service %q", sv.owner.name, sv.name)
+	if sv.group != "" {
+		return fmt.Sprintf("Group %q: service %q", sv.group, sv.name)
+	}
+	return fmt.Sprintf("%q: service %q", sv.backends[0].owner.name, sv.name)
 }
 
 // numbering numbers the streams that one side opens in an instance of a client,
@@ -133,9 +138,7 @@ func (s *Server) publisherLocked(m member) *publisher {
 // returnedLocked gives the client its new session. Services stay held until
 // they are registered in it.
 func (p *publisher) returnedLocked(c *serverSession) {
-	for _, sv := range p.services {
-		sv.session = nil
-	}
+	p.awayLocked()
 	if p.numbers == nil || p.numbers.instance != c.who.Instance {
 		p.numbers = &numbering{instance: c.who.Instance}
 	}
@@ -166,9 +169,7 @@ func (s *Server) leave(c *serverSession) {
 		return // replaced
 	}
 	p.session = nil
-	for _, sv := range p.services {
-		sv.session = nil
-	}
+	p.awayLocked()
 	switch {
 	case s.draining || s.streams.Err() != nil || s.cfg.Linger < 0:
 		p.withdrawLocked(p.services...)
@@ -186,7 +187,7 @@ func (s *Server) lingered(p *publisher) {
 	s.mu.Lock()
 	var lost []*published
 	for _, sv := range p.services {
-		if sv.session == nil {
+		if sv.of(p).session == nil {
 			lost = append(lost, sv)
 		}
 	}
@@ -240,22 +241,22 @@ func (s *Server) withdraw(c *serverSession) {
 	}
 }
 
-// withdrawLocked closes public ports of p.
+// withdrawLocked closes public ports of p, or leaves them to the others of their
+// group.
 func (p *publisher) withdrawLocked(services ...*published) {
 	if len(services) == 0 {
 		return
 	}
-	var left []*published
 	for _, sv := range services {
-		sv.withdrawn, sv.session = true, nil
-		sv.public.Close()
-	}
-	for _, sv := range p.services {
-		if !sv.withdrawn {
-			left = append(left, sv)
+		p.services = remove(p.services, sv)
+		if sv.shared() {
+			sv.loseLocked(p)
+			continue
 		}
+		sv.withdrawn, sv.backends[0].session = true, nil
+		sv.public.Close()
+		sv.announceLocked()
 	}
-	p.services = left
 	p.announceLocked()
 }
 
@@ -278,7 +279,7 @@ func (s *Server) servicesNow() []ServiceStatus {
 	var all []ServiceStatus
 	for _, p := range s.publishers {
 		for _, sv := range p.services {
-			st := ServiceStatus{Client: p.name, Name: sv.name, Addr: sv.public.Addr().String(), UDP: sv.network == wire.NetworkUDP, Up: sv.session != nil}
+			st := ServiceStatus{Client: p.name, Name: sv.name, Addr: sv.public.Addr().String(), UDP: sv.network == wire.NetworkUDP, Up: sv.of(p).session != nil}
 			if !st.Up {
 				st.Reason = "the client is away; its users are held"
 			}

@@ -39,9 +39,6 @@ func (c *serverSession) register(r wire.Register) wire.Registered {
 
 func (c *serverSession) publish(r wire.Register) (*published, wire.DenyCode, string) {
 	s := c.server
-	if r.Group != "" {
-		return nil, wire.Unsupported, "this server knows no groups"
-	}
 	if _, err := parseSources(r.Sources); err != nil {
 		return nil, wire.BadRequest, "the prefixes of users: " + err.Error()
 	}
@@ -57,15 +54,12 @@ func (c *serverSession) publish(r wire.Register) (*published, wire.DenyCode, str
 	}
 	r.Bind = bind
 	for {
-		sv, holder, code, reason := c.claim(r)
-		if sv != nil || code != wire.OK {
+		sv, holder, code, reason := c.claimOrListen(r)
+		if holder == nil {
 			return sv, code, reason
 		}
-		if holder == nil {
-			return c.listen(r)
-		}
 		if at := holder.session; at != nil && at.alive() {
-			return nil, wire.PortHeld, fmt.Sprintf("port %d is held by client %s", r.Port, at.name())
+			return nil, wire.PortHeld, holder.reason(r)
 		}
 		if sv := c.takeOver(r, holder); sv != nil {
 			s.log.Warn("%s: takes port %d over from another client, which does not answer", c.name(), r.Port)
@@ -77,13 +71,30 @@ func (c *serverSession) publish(r wire.Register) (*published, wire.DenyCode, str
 // holding is what another client has that this one asks for.
 type holding struct {
 	service *published
+	group   string // of service
+	name    string // of service
 	owner   *publisher
 	session *serverSession // nil while that client is away
 }
 
+// claimOrListen finds the service, or opens its port. Of the clients of a group
+// that ask at the same time, the first opens it for all.
+func (c *serverSession) claimOrListen(r wire.Register) (*published, *holding, wire.DenyCode, string) {
+	if r.Group != "" {
+		c.server.grouping.Lock()
+		defer c.server.grouping.Unlock()
+	}
+	sv, holder, code, reason := c.claim(r)
+	if sv == nil && holder == nil && code == wire.OK {
+		sv, code, reason = c.listen(r)
+	}
+	return sv, holder, code, reason
+}
+
 // claim looks for the service among those whose ports are open: the client's
-// own from a former session, which is up again then; or another client's, which
-// is returned. None of both, and no code: the port is to be opened.
+// own from a former session, or that of its group, which are up here then; or
+// another client's, which is returned. None of them, and no code: the port is to
+// be opened.
 func (c *serverSession) claim(r wire.Register) (*published, *holding, wire.DenyCode, string) {
 	s := c.server
 	s.mu.Lock()
@@ -93,15 +104,19 @@ func (c *serverSession) claim(r wire.Register) (*published, *holding, wire.DenyC
 		return nil, nil, code, reason
 	}
 	for _, sv := range p.services {
+		b := sv.of(p)
 		switch {
 		case !sv.matches(r):
-		case sv.session != nil && r.Port == 0: // another one of the server's choice
-		case sv.session != nil:
+		case b.session != nil && r.Port == 0: // another one of the server's choice
+		case b.session != nil:
 			return nil, nil, wire.PortHeld, fmt.Sprintf("port %d is another service of the same client", r.Port)
-		default:
-			sv.upLocked(c, r)
+		default: // who is away is the only one
+			sv.upLocked(b, c, r)
 			return sv, nil, wire.OK, ""
 		}
+	}
+	if sv := s.groupLocked(p, r); sv != nil {
+		return c.joinGroupLocked(sv, r)
 	}
 	for _, other := range s.publishers {
 		for _, sv := range other.services {
@@ -111,17 +126,19 @@ func (c *serverSession) claim(r wire.Register) (*published, *holding, wire.DenyC
 			if other.key != p.key {
 				return nil, nil, wire.PortHeld, fmt.Sprintf("port %d is held by a client with another key", r.Port)
 			}
-			return nil, &holding{sv, other, sv.session}, wire.OK, ""
+			return nil, &holding{sv, sv.group, sv.name, other, sv.of(other).session}, wire.OK, ""
 		}
 	}
 	if len(p.services) >= maxServices {
-		return nil, nil, wire.TooMany, fmt.Sprintf("a client may have %d services", maxServices)
+		return nil, nil, wire.TooMany, tooManyServices
 	}
 	if s.portsLocked() >= s.maxPorts {
 		return nil, nil, wire.TooMany, fmt.Sprintf("the server has %d public ports open, which is its limit", s.maxPorts)
 	}
 	return nil, nil, wire.OK, ""
 }
+
+var tooManyServices = fmt.Sprintf("a client may have %d services", maxServices)
 
 // roomLocked checks that a service may come up under ref, on port unless that is
 // still to be chosen.
@@ -135,7 +152,7 @@ func (c *serverSession) roomLocked(ref, port uint16) (wire.DenyCode, string) {
 		}
 	}
 	for _, sv := range c.publisher.services {
-		if sv.session == c && sv.ref == ref {
+		if b := sv.of(c.publisher); b.session == c && b.ref == ref {
 			return wire.BadRequest, "the service is up already"
 		}
 	}
@@ -169,11 +186,13 @@ func (sv *published) port() uint16 {
 	return portOfAddr(sv.public.Addr())
 }
 
-// upLocked makes the service one of the session. Its users go on.
-func (sv *published) upLocked(c *serverSession, r wire.Register) {
-	sv.owner, sv.session, sv.ref, sv.name = c.publisher, c, r.Ref, r.Name
+// upLocked makes the service one of the session, as b. Its users go on.
+func (sv *published) upLocked(b *backend, c *serverSession, r wire.Register) {
+	b.session, b.ref = c, r.Ref
+	sv.name, sv.group = r.Name, r.Group
 	from, _ := parseSources(r.Sources) // publish has read it
 	sv.from.set(from)
+	sv.announceLocked()
 	c.publisher.announceLocked()
 }
 
@@ -188,18 +207,21 @@ func (c *serverSession) takeOver(r wire.Register, h *holding) *published {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	sv := h.service
-	if code, _ := c.roomLocked(r.Ref, r.Port); code != wire.OK || sv.withdrawn || sv.owner != h.owner ||
-		sv.session != nil && sv.session != h.session {
+	b := sv.of(h.owner)
+	if code, _ := c.roomLocked(r.Ref, r.Port); code != wire.OK || sv.withdrawn || b == nil ||
+		b.session != nil && b.session != h.session {
 		return nil
 	}
-	if sv.bind != r.Bind || len(c.publisher.services) >= maxServices {
+	if sv.shared() || sv.bind != r.Bind || len(c.publisher.services) >= maxServices {
 		h.owner.withdrawLocked(sv)
 		return nil
 	}
 	h.owner.services = remove(h.owner.services, sv)
 	h.owner.announceLocked()
 	c.publisher.services = append(c.publisher.services, sv)
-	sv.upLocked(c, r)
+	b = &backend{owner: c.publisher}
+	sv.backends[0] = b
+	sv.upLocked(b, c, r)
 	return sv
 }
 
@@ -222,6 +244,8 @@ func (c *serverSession) listen(r wire.Register) (*published, wire.DenyCode, stri
 		code, reason := s.listenReason(r.Port, err)
 		return nil, code, reason
 	}
+	b := &backend{owner: c.publisher}
+	sv.backends, sv.changed = []*backend{b}, make(chan struct{})
 	sv.entrance = s.newEntrance(l, &sv.from, c.holder)
 	sv.public = service.NewPublic(sv.entrance, func(text string) { s.log.Warn("Port %d: %s", sv.port(), text) })
 	s.mu.Lock()
@@ -231,7 +255,7 @@ func (c *serverSession) listen(r wire.Register) (*published, wire.DenyCode, stri
 		return nil, code, reason
 	}
 	c.publisher.services = append(c.publisher.services, sv)
-	sv.upLocked(c, r)
+	sv.upLocked(b, c, r)
 	s.tasks.Go(func() { // ends when the port closes; users are tasks of their own
 		sv.public.Serve(sv.holder.streams, func(user net.Conn) { s.serveUser(sv, user) })
 	})

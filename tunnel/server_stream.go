@@ -39,6 +39,11 @@ type visit struct {
 	attempts int       // offers so far
 	dead     int       // pooled connections that were found dead
 
+	backend *backend // that the latest attempt is on, counted there; nil: none yet
+	grouped bool     // the service may have several
+	others  bool     // it had, when the user was last assigned one
+	onTrial bool     // the backend failed others before
+
 	held bool          // in the service's line
 	turn chan struct{} // the users before it in the line are gone; nil until it was in one
 }
@@ -58,6 +63,7 @@ func (v *visit) over(res relay.Result) {
 	defer s.tasks.Done()
 	defer s.active.done()
 	defer sv.entrance.left()
+	v.judge(res)
 	s.count.sent.Add(res.Sent)
 	s.count.received.Add(res.Received)
 	if v.dead > 0 {
@@ -77,6 +83,9 @@ func (v *visit) over(res relay.Result) {
 // a user does not fall with the session that its connection was to come from.
 // Those who waited are served in order of arrival.
 func (v *visit) offer(ctx context.Context) (*relay.Offering, error) {
+	if v.attempts > 0 {
+		v.doubt(v.backend)
+	}
 	leave, err := v.queue()
 	if err != nil {
 		return nil, err
@@ -92,9 +101,9 @@ func (v *visit) offer(ctx context.Context) (*relay.Offering, error) {
 		if ctx.Err() != nil {
 			return nil, v.waitedInVain(pool.ErrTimeout)
 		}
-		sought := c.seek()
+		c, ref, sought := v.seek(c, ref)
 		v.leaveLine() // its place is in the pool now, if it needs one
-		w, err := c.find(ctx, sought)
+		w, c, ref, err := v.find(ctx, c, ref, sought)
 		if err == nil {
 			if o, err := w.offer(v, c, ref); err == nil {
 				return o, nil
@@ -111,7 +120,7 @@ func (v *visit) offer(ctx context.Context) (*relay.Offering, error) {
 func (v *visit) queue() (leave func(), err error) {
 	s := v.server
 	s.mu.Lock()
-	p := v.service.owner
+	p := v.service.backends[0].owner
 	s.mu.Unlock()
 	if p.waiting.Add(1) > maxWaiting {
 		p.waiting.Add(-1)
@@ -151,7 +160,7 @@ func (v *visit) offering(c *serverSession, number uint32, least time.Duration, c
 	v.attempts++
 	return &relay.Offering{
 		Conn: conn, Number: number, AckWait: wait, OwedWait: owedWait,
-		Ask: c.asker(v.service, number, v.patience), End: end,
+		Ask: v.asker(c, number), Lost: v.lost(c), End: end,
 	}
 }
 

@@ -15,6 +15,9 @@ type way interface {
 	// offer announces a stream for a user. It fails with errEnding when nothing
 	// more is opened there; the way and its place are given up then.
 	offer(v *visit, c *serverSession, ref uint16) (*relay.Offering, error)
+
+	// giveUp takes back what nobody was offered on.
+	giveUp(c *serverSession)
 }
 
 // sought is a way, or else a place among those who wait for one.
@@ -125,6 +128,11 @@ func (w pooledWay) offer(v *visit, c *serverSession, ref uint16) (*relay.Offerin
 	}), nil
 }
 
+func (w pooledWay) giveUp(c *serverSession) {
+	c.pool.Put(w.conn.ID(), w.conn)
+	c.ended()
+}
+
 // carriedAckWait is the least time after which an ACK on a carrier is late.
 // What others send may hold it up, and that the carrier is dead shows otherwise.
 const carriedAckWait = time.Second
@@ -154,3 +162,5 @@ func (w carriedWay) offer(v *visit, c *serverSession, ref uint16) (*relay.Offeri
 		c.ended()
 	}), nil
 }
+
+func (w carriedWay) giveUp(c *serverSession) { c.ended() }

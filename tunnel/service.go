@@ -34,6 +34,13 @@ type Service struct {
 	// net.Dial takes it.
 	Target string
 
+	// Group, when set, lets clients with the same key that publish a service with
+	// this Name, Port, Bind and Group share the port: each user goes to the one
+	// with the fewest, and to another one when that is lost. With Port 0 they share
+	// the port that the server chose for the first of them. 1 to 64 printable
+	// characters. Default: the port is this client's alone.
+	Group string
+
 	// AllowFrom are the prefixes of the users that are let in, as the server
 	// sees their addresses; the server resets others at once. An IPv4 address in
 	// the IPv4-mapped IPv6 form counts as IPv4. Written with commas between them
@@ -76,6 +83,8 @@ func checkServices(services []Service) error {
 			return badField("Services", "the target of number %d has a host name of %d bytes", i+1, len(host))
 		case s.Bind != "" && net.ParseIP(s.Bind) == nil:
 			return badField("Services", "the bind address %q of number %d is not an IP address", s.Bind, i+1)
+		case !nameAllowed(s.Group):
+			return badField("Services", "the group %q of number %d: want 1 to %d printable characters without '='", s.Group, i+1, maxServiceName)
 		case s.Name != "" && !nameAllowed(s.Name):
 			return badField("Services", "the name %q of number %d: want 1 to %d printable characters without '='", s.Name, i+1, maxServiceName)
 		}

@@ -22,7 +22,7 @@ import (
 type publishFlags struct {
 	server, name                     string
 	reverse, forward                 []string
-	allowFrom, udpIdle               []string
+	allowFrom, udpIdle, group        []string
 	tlsMode, tlsCA, tlsName          string
 	keyFile, stateDir                string
 	poolMin, poolMax                 int
@@ -62,6 +62,7 @@ HOST:HOSTPORT is a target of the server's, which its --allow-forward must name.`
 	fl.StringVar(&f.server, "server", "", "the tunnel-server, HOST or HOST:PORT (default port "+tunnel.DefaultPort+")")
 	fl.StringArrayVarP(&f.reverse, "reverse", "R", nil, "service to publish, as [NAME=][udp/][BIND:]PORT:[HOST:]HOSTPORT; repeatable")
 	fl.StringArrayVarP(&f.forward, "forward", "L", nil, "port here that leads to a target of the server's, as [NAME=][udp/][BIND:]PORT:[HOST:]HOSTPORT; repeatable")
+	fl.StringArrayVar(&f.group, "group", nil, "share the public port with the clients of the same key that give this group for it, as [SERVICE=]NAME; repeatable")
 	fl.StringArrayVar(&f.allowFrom, "allow-from", nil, "prefixes of the users that are let in, as [SERVICE=]10.0.0.0/8,2001:db8::/32; repeatable (default: anywhere)")
 	fl.StringArrayVar(&f.udpIdle, "udp-idle", nil, fmt.Sprintf("how long a user of a UDP service is kept in mind while nothing is sent, as [SERVICE=]DURATION from %v to %v; repeatable (default %v)", tunnel.MinUDPIdle, tunnel.MaxUDPIdle, tunnel.DefaultUDPIdle))
 	fl.StringVar(&f.name, "name", "", "this client's name in the server's log (default: the host's name)")
@@ -188,15 +189,7 @@ func (f *publishFlags) services() ([]tunnel.Service, error) {
 		}
 		services = append(services, s)
 	}
-	err := config.PerService("--allow-from", f.allowFrom, services, func(s *tunnel.Service, value string) error {
-		from, err := access.ParseSources(value)
-		s.AllowFrom = from.Prefixes()
-		return err
-	})
-	if err != nil {
-		return nil, err
-	}
-	return services, config.UDPIdle(f.udpIdle, services)
+	return services, f.perService(services)
 }
 
 // forwards reads every -L.
@@ -210,6 +203,29 @@ func (f *publishFlags) forwards() ([]tunnel.Forward, error) {
 		forwards = append(forwards, forward)
 	}
 	return forwards, nil
+}
+
+// perService applies what is given as [SERVICE=]VALUE.
+func (f *publishFlags) perService(services []tunnel.Service) error {
+	err := config.PerService("--group", f.group, services, func(s *tunnel.Service, name string) error {
+		if name == "" {
+			return fmt.Errorf("the name is missing")
+		}
+		s.Group = name
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	err = config.PerService("--allow-from", f.allowFrom, services, func(s *tunnel.Service, value string) error {
+		from, err := access.ParseSources(value)
+		s.AllowFrom = from.Prefixes()
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return config.UDPIdle(f.udpIdle, services)
 }
 
 func (f *publishFlags) checkNumbers() error {

@@ -137,14 +137,33 @@ func (h *handover) ask(ctx context.Context, died bool) handoff.Action {
 		replies <- reply{a, ok}
 		h.wake(conn)
 	}()
-	if !died {
-		if e := h.readAck(h.current.AckWait); e != handoff.Expired { // Expired: woken by the answer
-			if act := h.on(e); act == handoff.Proceed {
-				return act
+	elsewhere := h.elsewhere(ctx, conn)
+	var r reply
+	for answered := false; !answered; {
+		if !died {
+			if e := h.readAck(h.current.AckWait); e != handoff.Expired { // Expired: woken
+				if act := h.on(e); act == handoff.Proceed {
+					return act
+				}
+				died = true
+			}
+		}
+		select {
+		case r = <-replies:
+			answered = true
+		case <-elsewhere:
+			if h.sealEmpty() {
+				return h.offer.On(handoff.Abandoned, true)
+			}
+			elsewhere = nil
+			conn.SetReadDeadline(time.Time{})
+			select {
+			case r = <-replies: // whose call to wake may have come before
+				answered = true
+			default:
 			}
 		}
 	}
-	r := <-replies
 	switch {
 	case !r.ok:
 		return h.offer.On(handoff.Abandoned, h.sealEmpty())
@@ -156,6 +175,29 @@ func (h *handover) ask(ctx context.Context, died bool) handoff.Action {
 		h.end(Dead)
 	}
 	return act
+}
+
+// elsewhere is closed when others may have the user whatever becomes of the
+// question; nil if there are none.
+func (h *handover) elsewhere(ctx context.Context, conn net.Conn) <-chan struct{} {
+	lost, wait := h.current.Lost, h.current.OwedWait
+	if lost == nil {
+		return nil
+	}
+	closing := make(chan struct{})
+	go func() { // ends with ctx
+		limit := time.NewTimer(wait)
+		defer limit.Stop()
+		select {
+		case <-lost:
+		case <-limit.C:
+		case <-ctx.Done():
+			return
+		}
+		close(closing)
+		h.wake(conn)
+	}()
+	return closing
 }
 
 // wake ends a read for ACK, unless the stream went on without the answer.

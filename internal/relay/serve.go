@@ -36,6 +36,10 @@ type Offering struct {
 	// Ask sends cancel and waits for the answer, over control connections if
 	// need be. False: nobody will answer any more, or ctx ended.
 	Ask func(ctx context.Context) (handoff.Answer, bool)
+	// Lost, where it is not nil, is closed when this client is lost and there are
+	// others. A user who has said nothing is offered to them then, or OwedWait
+	// after Ask was called, without the answer; who has waits for it.
+	Lost <-chan struct{}
 	// End takes the connection back. It is called once.
 	End func(Verdict)
 }

@@ -1,0 +1,345 @@
+package tunnel
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/tunnelpool/pool/internal/handoff"
+	"github.com/tunnelpool/pool/internal/relay"
+	"github.com/tunnelpool/pool/internal/wire"
+)
+
+// maxBackends bounds the clients that share a port: each user costs a look at
+// all of them.
+const maxBackends = 256
+
+// lookAround is how long a user waits for a connection of one client of a group
+// before it looks at the others again.
+const lookAround = 250 * time.Millisecond
+
+// backend is one client's part in a service. All fields but open are guarded by
+// Server.mu.
+type backend struct {
+	owner   *publisher
+	session *serverSession // that it is up in; nil: the client is away
+	ref     uint16         // the session's number for the service
+	trust   trust          // of the others of its group
+
+	open atomic.Int64 // users that are offered to it or served
+}
+
+// up reports whether users can be offered to it.
+func (b *backend) up() bool { return b.session != nil && !b.session.over() }
+
+// of is a client's part in the service, or nil.
+func (sv *published) of(p *publisher) *backend {
+	for _, b := range sv.backends {
+		if b.owner == p {
+			return b
+		}
+	}
+	return nil
+}
+
+// shared reports whether several clients have the service.
+func (sv *published) shared() bool { return len(sv.backends) > 1 }
+
+// announceLocked wakes those who wait for the service.
+func (sv *published) announceLocked() {
+	close(sv.changed)
+	sv.changed = make(chan struct{})
+}
+
+// loseLocked takes a client's part from a service that others have too.
+func (sv *published) loseLocked(p *publisher) {
+	sv.backends = slices.DeleteFunc(slices.Clone(sv.backends), func(b *backend) bool { return b.owner == p })
+}
+
+// lostToLocked reports whether a client will not have the service in its next
+// session. One of a group comes back to it.
+func (sv *published) lostToLocked(p *publisher) bool {
+	return sv.withdrawn || sv.group == "" && sv.backends[0].owner != p
+}
+
+// awayLocked leaves the client's services without a session: the ports that are
+// its own hold their users, those of a group are the others'.
+func (p *publisher) awayLocked() {
+	for _, sv := range p.services {
+		if sv.shared() {
+			sv.loseLocked(p)
+			p.services = remove(p.services, sv)
+			continue
+		}
+		sv.backends[0].session = nil
+	}
+}
+
+// groupLocked finds the service that other clients of p's key have for the group
+// of r, or nil.
+func (s *Server) groupLocked(p *publisher, r wire.Register) *published {
+	if r.Group == "" {
+		return nil
+	}
+	for _, other := range s.publishers {
+		for _, sv := range other.services {
+			if sv.group == r.Group && sv.holder.key == p.key && sv.name == r.Name && sv.matches(r) && sv.of(p) == nil {
+				return sv
+			}
+		}
+	}
+	return nil
+}
+
+// joinGroupLocked makes the session's client one of those that have the service.
+// One that was lost has no part in it any more.
+func (c *serverSession) joinGroupLocked(sv *published, r wire.Register) (*published, *holding, wire.DenyCode, string) {
+	p := c.publisher
+	if len(p.services) >= maxServices {
+		return nil, nil, wire.TooMany, tooManyServices
+	}
+	if len(sv.backends) >= maxBackends {
+		return nil, nil, wire.TooMany, fmt.Sprintf("%d clients share port %d, which is the limit", maxBackends, sv.port())
+	}
+	// The port is one: nobody may open it to users whom the others keep out.
+	asked, _ := parseSources(r.Sources) // publish has read it
+	if now := sv.from.sources(); slices.ContainsFunc(sv.backends, (*backend).up) && now.String() != asked.String() {
+		return nil, nil, wire.PortHeld, fmt.Sprintf("group %s lets users in from %s, and this client asks for %s", quoted(sv.group), now, asked)
+	}
+	b := &backend{owner: p}
+	sv.backends = append(slices.Clone(sv.backends), b)
+	p.services = append(p.services, sv)
+	for _, other := range sv.backends {
+		if other != b && other.session == nil {
+			sv.loseLocked(other.owner)
+			other.owner.services = remove(other.owner.services, sv)
+			c.server.trimLocked(other.owner)
+		}
+	}
+	sv.upLocked(b, c, r)
+	return sv, nil, wire.OK, ""
+}
+
+// reason is what a client is told that asks for what another one of its key
+// holds.
+func (h *holding) reason(r wire.Register) string {
+	held := fmt.Sprintf("port %d is held by client %s", r.Port, h.session.name())
+	switch {
+	case h.group == "":
+		return held
+	case h.group == r.Group && h.name != r.Name:
+		return fmt.Sprintf("%s, and its group knows it as service %s", held, quoted(h.name))
+	}
+	return fmt.Sprintf("%s, for its group %s", held, quoted(h.group))
+}
+
+// chooseLocked finds the backend for a user: the one with the fewest users among
+// those that are up and did not fail others of late, in turn where several have
+// as few. It may be one that is not up, if none is.
+func (sv *published) chooseLocked(v *visit) *backend {
+	v.grouped, v.others = sv.group != "", sv.shared()
+	if !v.others {
+		return sv.backends[0]
+	}
+	now, n := time.Now(), len(sv.backends)
+	best, fewest, distrusted := 0, int64(0), true
+	found := false
+	for i := range n {
+		at := (sv.turn + i) % n
+		b := sv.backends[at]
+		if !b.up() {
+			continue
+		}
+		if b.trust.due(now) {
+			best = at
+			break
+		}
+		open, doubtful := b.open.Load(), b.trust.doubtful(now)
+		better := !found || distrusted && !doubtful || distrusted == doubtful && open < fewest
+		if better {
+			best, fewest, distrusted, found = at, open, doubtful, true
+		}
+	}
+	return sv.backends[best]
+}
+
+// goToLocked counts the user with a backend from now on.
+func (v *visit) goToLocked(b *backend) (*serverSession, uint16) {
+	v.leaveBackend()
+	v.backend = b
+	b.open.Add(1)
+	if sv := v.service; v.others {
+		sv.turn = slices.Index(sv.backends, b) + 1
+		v.onTrial = b.trust.tried(time.Now())
+	}
+	return b.session, b.ref
+}
+
+func (v *visit) leaveBackend() {
+	if v.backend != nil {
+		v.backend.open.Add(-1)
+		v.backend = nil
+	}
+}
+
+// seek finds a way in a session, or in that of another client of the group if
+// there is none in the first; else a place among those who wait for one.
+func (v *visit) seek(c *serverSession, ref uint16) (*serverSession, uint16, sought) {
+	if !v.others {
+		return c, ref, c.seek()
+	}
+	if w := c.wayNow(); w != nil {
+		return c, ref, sought{way: w}
+	}
+	if w, at, ref := v.wayElsewhere(c); w != nil {
+		return at, ref, sought{way: w}
+	}
+	return c, ref, c.seek()
+}
+
+// find waits for what was sought. A user of a group looks at the others now and
+// then, without losing its place in the order.
+func (v *visit) find(ctx context.Context, c *serverSession, ref uint16, s sought) (way, *serverSession, uint16, error) {
+	if s.way != nil || !v.grouped {
+		w, err := c.find(ctx, s)
+		return w, c, ref, err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	type found struct {
+		way way
+		err error
+	}
+	here := make(chan found, 1)
+	go func() { // ends with ctx
+		w, err := c.find(ctx, s)
+		here <- found{w, err}
+	}()
+	look := time.NewTicker(lookAround)
+	defer look.Stop()
+	for {
+		select {
+		case f := <-here:
+			return f.way, c, ref, f.err
+		case <-look.C:
+		}
+		if w, at, ref := v.wayElsewhere(c); w != nil {
+			cancel()
+			if f := <-here; f.err == nil {
+				f.way.giveUp(c)
+			}
+			return w, at, ref, nil
+		}
+	}
+}
+
+// wayElsewhere finds one at another client of the group, without waiting, or
+// nil. The user counts there then.
+func (v *visit) wayElsewhere(than *serverSession) (way, *serverSession, uint16) {
+	s := v.server
+	for _, b := range v.alternatives(than) {
+		w := b.session.wayNow()
+		if w == nil {
+			continue
+		}
+		s.mu.Lock()
+		v.goToLocked(b.backend)
+		s.mu.Unlock()
+		return w, b.session, b.ref
+	}
+	return nil, nil, 0
+}
+
+// alternative is a backend with the session that it had when it was looked at.
+type alternative struct {
+	backend  *backend
+	session  *serverSession
+	ref      uint16
+	doubtful bool
+	open     int64
+}
+
+// alternatives are the other clients of the group that are up, best first.
+func (v *visit) alternatives(than *serverSession) (all []alternative) {
+	s := v.server
+	s.mu.Lock()
+	now := time.Now()
+	for _, b := range v.service.backends {
+		if b.up() && b.session != than {
+			all = append(all, alternative{b, b.session, b.ref, b.trust.doubtful(now), b.open.Load()})
+		}
+	}
+	s.mu.Unlock()
+	slices.SortStableFunc(all, func(a, b alternative) int {
+		if a.doubtful != b.doubtful {
+			if a.doubtful {
+				return 1
+			}
+			return -1
+		}
+		return cmp.Compare(a.open, b.open)
+	})
+	return all
+}
+
+// asker is what relay calls when an ACK is late. Others of a group are better
+// for the next users then.
+func (v *visit) asker(c *serverSession, number uint32) func(context.Context) (handoff.Answer, bool) {
+	ask := c.asker(v.service, number, v.patience)
+	if !v.others {
+		return ask
+	}
+	b := v.backend
+	return func(ctx context.Context) (handoff.Answer, bool) {
+		v.doubt(b)
+		return ask(ctx)
+	}
+}
+
+// lost ends with the session if there are others to offer the user to.
+func (v *visit) lost(c *serverSession) <-chan struct{} {
+	if !v.others {
+		return nil
+	}
+	return c.link.Done()
+}
+
+// doubt notes that a backend failed a user.
+func (v *visit) doubt(b *backend) {
+	if b == nil || !v.grouped {
+		return
+	}
+	v.server.mu.Lock()
+	defer v.server.mu.Unlock()
+	b.trust.failed(time.Now())
+}
+
+// judge notes how the user's last backend did. One whose target cannot be
+// reached ends its users soonest and so would have the fewest, and get all.
+func (v *visit) judge(res relay.Result) {
+	b := v.backend
+	switch {
+	case b == nil:
+		return
+	case errors.Is(res.Err, relay.ErrNoAck), turnedDown(res.Reset):
+		v.doubt(b)
+	case v.onTrial:
+		v.server.mu.Lock()
+		b.trust.restored()
+		v.server.mu.Unlock()
+	}
+	v.leaveBackend()
+}
+
+// turnedDown reports whether a client had no target for a user.
+func turnedDown(why wire.ResetReason) bool {
+	switch why {
+	case wire.ResetRefused, wire.ResetUnreachable, wire.ResetTimeout, wire.ResetOverloaded, wire.ResetInternal:
+		return true
+	}
+	return false
+}
