@@ -38,6 +38,12 @@ func hand(t *testing.T, ackWait time.Duration) *handing { return handOwed(t, ack
 // handOwed is hand with a wait of its own for an ACK that is owed.
 func handOwed(t *testing.T, ackWait, owedWait time.Duration) *handing {
 	t.Helper()
+	return handAmong(t, ackWait, owedWait, nil)
+}
+
+// handAmong is handOwed where there are others when the client is lost.
+func handAmong(t *testing.T, ackWait, owedWait time.Duration, lost <-chan struct{}) *handing {
+	t.Helper()
 	require.Eventually(t, func() bool { return keptAll.Load() == 0 }, patience, time.Millisecond)
 	h := &handing{
 		asks:    make(chan uint32, handoff.MaxAttempts),
@@ -71,7 +77,7 @@ func handOwed(t *testing.T, ackWait, owedWait time.Duration) *handing {
 					return 0, false
 				}
 			},
-			End: func(v Verdict) { h.verdicts[i] <- v; ends[i].Close() },
+			Lost: lost, End: func(v Verdict) { h.verdicts[i] <- v; ends[i].Close() },
 		}, nil
 	}
 	var ctx context.Context
