@@ -63,7 +63,7 @@ func TestClientConfigErrors(t *testing.T) {
 		{"no key", func(c *ClientConfig) { c.Key = pool.Key{} }, "Key: empty"},
 		{"long name", func(c *ClientConfig) { c.Name = strings.Repeat("x", 65) }, "Name: "},
 		{"name", func(c *ClientConfig) { c.Name = "a\nb" }, "Name: "},
-		{"no service", func(c *ClientConfig) { c.Services = nil }, "nothing to publish"},
+		{"no service", func(c *ClientConfig) { c.Services = nil }, "there is nothing to do"},
 		{"many services", func(c *ClientConfig) { c.Services = make([]Service, maxServices+1) }, "256 is the limit"},
 		{"no target", service(Service{Port: 1}), "Services: number 1 has no target"},
 		{"target without a port", service(Service{Target: "localhost"}), `Services: the target "localhost" of number 1 is not HOST:PORT`},

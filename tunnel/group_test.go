@@ -6,6 +6,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -172,6 +173,9 @@ func TestGroupDenies(t *testing.T) {
 		{"another group", func(cfg *ClientConfig) { cfg.Services[0].Group = "red" }, `is held by client "holder", for its group "blue"`},
 		{"another name", func(cfg *ClientConfig) { cfg.Services[0].Name = "page" }, `is held by client "holder", and its group knows it as service "web"`},
 		{"another key", func(cfg *ClientConfig) { cfg.Key = stranger }, "is held by a client with another key"},
+		{"other users", func(cfg *ClientConfig) {
+			cfg.Services[0].AllowFrom = []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}
+		}, `group "blue" lets users in from anywhere, and this client asks for 10.0.0.0/8`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			cfg := h.clientConfig("localhost:1")

@@ -76,7 +76,18 @@ func TestHostileClient(t *testing.T) {
 		}, "registers services too often"},
 		{"says Open", func(conn net.Conn) {
 			conn.Write(wire.AppendMessage(nil, wire.Open{Stream: 1, ID: [8]byte([]byte("abcdefgh"))}))
-		}, "Open is not a client's to send"},
+		}, "opened a stream for forward 0, which it does not have"},
+		{"says Carry", func(conn net.Conn) {
+			conn.Write(wire.AppendMessage(nil, wire.Carry{Stream: 1}))
+		}, "Carry is not a client's to send"},
+		{"floods Forward", func(conn net.Conn) {
+			f := wire.AppendMessage(nil, wire.Forward{Network: wire.NetworkTCP, Target: giant})
+			for range 100_000 {
+				if _, err := conn.Write(f); err != nil {
+					return
+				}
+			}
+		}, "registers services too often"},
 		{"says Welcome", func(conn net.Conn) {
 			conn.Write(wire.AppendMessage(nil, wire.Welcome{Heartbeat: time.Second, PoolMax: 1, MaxServices: 1}))
 		}, "Welcome is not a client's to send"},
@@ -275,7 +286,9 @@ func TestHostileServer(t *testing.T) {
 		{"garbage", []byte("HTTP/1.1 400 Bad Request\r\n\r\n"), "malformed"},
 		{"undeclared service on a carrier", wire.AppendMessage(nil, wire.Carry{Stream: 1, Ref: 7}), "opened a stream for service 7, which we do not have"},
 		{"reused number on a carrier", append(open(5, 0), wire.AppendMessage(nil, wire.Carry{Stream: 5, Carrier: 1})...), "opened stream 5: stream number out of order"},
-		{"type 13", []byte{13, 0, 0, 4, 0, 0, 0, 1}, "unknown type 13"},
+		{"answer for no forward", wire.AppendMessage(nil, wire.Forwarded{Ref: 9}), "answers for forward 9, which we do not have"},
+		{"answer to no question", wire.AppendMessage(nil, wire.Canceled{Stream: 1, Outcome: wire.Committed}), "answers for stream 1, which was never opened"},
+		{"type 15", []byte{15, 0, 0, 4, 0, 0, 0, 1}, "unknown type 15"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			key := pool.NewKey()
