@@ -75,13 +75,17 @@ func Listen(address string, maxFlows int, cfg Config) (*Listener, error) {
 	}
 	enlarge(socket, portBuffer)
 	tellLocal(socket)
-	l := &Listener{
+	l := newListener(socket, maxFlows, cfg)
+	go l.receive() // ends with Close
+	return l, nil
+}
+
+func newListener(socket *net.UDPConn, maxFlows int, cfg Config) *Listener {
+	return &Listener{
 		cfg: cfg, maxFlows: maxFlows, socket: socket,
 		backlog: make(chan *Conn, maxBacklog), done: make(chan struct{}),
 		flows: make(map[caller]*flow),
 	}
-	go l.receive() // ends with Close
-	return l, nil
 }
 
 // Addr implements net.Listener.
