@@ -2,18 +2,19 @@ package tunnel
 
 import (
 	"bytes"
-	"encoding/binary"
 	"errors"
+	"fmt"
+	"io"
 	"net"
-	"os"
+	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
 	pool "github.com/tunnelpool/pool"
+	"github.com/tunnelpool/pool/internal/wire"
 )
 
 // packetTarget answers each datagram with what handle returns; nil: not at all.
@@ -111,40 +112,252 @@ func TestUDPSizes(t *testing.T) {
 	})
 }
 
-// TestUDPLoad is a stream of 1,400 bytes a datagram.
-func TestUDPLoadX(t *testing.T) {
-	if os.Getenv("UDPLOAD") == "" {
-		t.Skip()
+// TestUDPOrder: within a flow datagrams keep their order, and flows do not mix, on
+// connections of their own as well as on carriers.
+func TestUDPOrder(t *testing.T) {
+	for name, change := range map[string]func(*ClientConfig){
+		"no carriers":   func(cfg *ClientConfig) { cfg.Carriers = -1 },
+		"carriers only": func(cfg *ClientConfig) { cfg.PoolMin, cfg.PoolMax = 1, 1 },
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := startServer(t, pool.TLSPlain, func(cfg *ServerConfig) {
+				if name == "carriers only" {
+					onePooled(cfg)
+				}
+			})
+			g := startClient(t, h, "", udpService(packetTarget(t, echoPacket)), change)
+			carriersUp(t, h, max(g.cfg.Carriers, 0))
+			var users sync.WaitGroup
+			for i := range 20 {
+				c := udpUser(t, g.public(0))
+				users.Go(func() {
+					const most = 50 // on their way
+					buf := make([]byte, 2000)
+					for sent, got := 0, 0; got < 500; {
+						for ; sent < 500 && sent-got < most; sent++ {
+							fmt.Fprintf(c, "%d of user %d%s", sent, i, padding[:sent])
+						}
+						n, err := c.Read(buf)
+						if want := fmt.Sprintf("%d of user %d%s", got, i, padding[:got]); err != nil || string(buf[:n]) != want {
+							t.Errorf("user %d: got %q, %v; want %q", i, buf[:n], err, want)
+							return
+						}
+						got++
+					}
+				})
+			}
+			users.Wait()
+			require.Zero(t, h.Stats().Dropped+g.Stats().Dropped)
+			if carried := h.Stats().Carried; name == "no carriers" {
+				require.Zero(t, carried)
+			} else {
+				require.EqualValues(t, 19, carried)
+			}
+		})
 	}
-	h := startServer(t, pool.TLSSelfSigned)
-	g := startClient(t, h, "", udpService(packetTarget(t, echoPacket)))
+}
+
+var padding = strings.Repeat(".", 500)
+
+// TestUDPIdle: a silent flow ends in order, its connection serves another user,
+// and the same address begins a new flow.
+func TestUDPIdle(t *testing.T) {
+	h := startServer(t, pool.TLSSelfSigned, func(cfg *ServerConfig) { cfg.MaxPooled = 1 })
+	g := startClient(t, h, "", udpService(packetTarget(t, echoPacket)), func(cfg *ClientConfig) {
+		cfg.Services[0].UDPIdle = time.Second
+		cfg.PoolMin, cfg.PoolMax, cfg.Carriers = 1, 1, -1
+	})
 	c := udpUser(t, g.public(0))
-	var got atomic.Int64
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		buf := make([]byte, 2000)
-		for {
-			n, err := c.Read(buf)
-			if err != nil {
+	for range 2 {
+		asks(t, c, "question")
+		require.Equal(t, 1, g.Stats().Open)
+		eventually(t, func() bool { return g.Stats().Open == 0 && h.Stats().Open == 0 }, g.log.text)
+	}
+	st := h.Stats()
+	require.EqualValues(t, 2, st.Streams)
+	require.Equal(t, 1, st.Pools[0].Idle)
+	require.EqualValues(t, 1, st.Pools[0].Created, "one connection served both")
+}
+
+// TestUDPDeadTarget: of two services the target of one is down, then of both
+// neither: it is told, harms nobody, and the flow goes on when it is back.
+func TestUDPDeadTarget(t *testing.T) {
+	h := startServer(t, pool.TLSPlain)
+	dead, err := net.ListenPacket("udp", "127.0.0.1:0")
+	require.NoError(t, err)
+	address := dead.LocalAddr().String()
+	dead.Close()
+	g := startClient(t, h, "", func(cfg *ClientConfig) {
+		cfg.Services = []Service{
+			{Name: "live", Network: "udp", Target: packetTarget(t, echoPacket)},
+			{Name: "dead", Network: "udp", Target: address},
+			{Name: "nowhere", Network: "udp", Target: "no-such-host.invalid:1"},
+		}
+	})
+	live, vain, nowhere := udpUser(t, g.public(0)), udpUser(t, g.public(1)), udpUser(t, g.public(2))
+	for range 100 {
+		sendPacket(t, vain, []byte("in vain"))
+		sendPacket(t, nowhere, []byte("in vain"))
+		sendPacket(t, live, []byte("question"))
+		require.Equal(t, "question", string(receivePacket(t, live)))
+	}
+	g.log.find(t, `Service "dead": target `+address+` refuses datagrams: is it running?`)
+	g.log.find(t, `Service "nowhere": target no-such-host.invalid:1: its name was not found`)
+	require.Equal(t, 2, h.Stats().Open, "the flow to the dead target is one all the time")
+	require.Less(t, h.Stats().Streams, uint64(10), "an address that is turned away is not tried with each datagram")
+
+	dead, err = net.ListenPacket("udp", address)
+	require.NoError(t, err)
+	servePackets(t, dead, echoPacket)
+	asks(t, vain, "now")
+}
+
+// TestUDPFlowCap: addresses beyond the cap are not served, which is told, and the
+// others are; when one has gone there is room.
+func TestUDPFlowCap(t *testing.T) {
+	h := startServer(t, pool.TLSPlain, func(cfg *ServerConfig) { cfg.MaxFlows = 3 })
+	g := startClient(t, h, "", udpService(packetTarget(t, echoPacket)), func(cfg *ClientConfig) {
+		cfg.Services[0].UDPIdle = time.Second
+	})
+	var served []*net.UDPConn
+	for range 3 {
+		c := udpUser(t, g.public(0))
+		asks(t, c, "question")
+		served = append(served, c)
+	}
+	late := udpUser(t, g.public(0))
+	sendPacket(t, late, []byte("question"))
+	h.log.find(t, `service "dns": a user's datagram is dropped: there are as many users as there may be, 3 of a UDP service`)
+	require.NotZero(t, h.Stats().Dropped)
+	for _, c := range served {
+		asks(t, c, "still")
+	}
+	asks(t, late, "question")
+}
+
+// TestUDPAway: while the client is away its users are held, and served when it is
+// back, on the same port; those whose flows broke are too.
+func TestUDPAway(t *testing.T) {
+	inEachMode(t, func(t *testing.T, mode pool.TLSMode) {
+		h := startServer(t, mode)
+		var line cable
+		g := startClient(t, h, "", udpService(packetTarget(t, echoPacket)), func(cfg *ClientConfig) { cfg.Dial = line.dial })
+		public := g.public(0)
+		former := udpUser(t, public)
+		asks(t, former, "before")
+		line.cut()
+		h.away(t)
+		held := udpUser(t, public)
+		sendPacket(t, held, []byte("meanwhile"))
+		eventually(t, func() bool { return h.Stats().Open >= 1 }, h.log.text)
+		line.mend()
+		require.Equal(t, "meanwhile", string(receivePacket(t, held)))
+		g.up(t)
+		require.Equal(t, public, g.public(0))
+		asks(t, former, "after")
+	})
+}
+
+// TestUDPBesideTCP: a port of UDP is another than that of TCP with its number.
+func TestUDPBesideTCP(t *testing.T) {
+	h := startServer(t, pool.TLSPlain)
+	port := freePort(t)
+	target := startTarget(t, echo)
+	g := startClient(t, h, "", func(cfg *ClientConfig) {
+		cfg.Services = []Service{
+			{Port: port, Target: target},
+			{Port: port, Network: "udp", Target: packetTarget(t, echoPacket)},
+			{Network: "udp", Port: portOf(t, h.addr()), Target: "localhost:1"}, // the tunnel's own is of TCP
+		}
+	})
+	require.Equal(t, g.public(0), g.public(1))
+	works(t, g)
+	asks(t, udpUser(t, g.public(1)), "works?")
+	g.log.find(t, fmt.Sprintf(`Service "udp/%d" is up: udp/127.0.0.1:%[1]d leads to udp/`, port))
+	for i, s := range h.Stats().Services {
+		require.Equal(t, i > 0, s.UDP)
+	}
+	second := h.clientConfig("localhost:1")
+	second.Name = "second"
+	second.Services = []Service{{Network: "udp", Port: port, Target: "localhost:1"}}
+	runClient(t, second).log.find(t, fmt.Sprintf(`port %d is held by client "guest"`, port))
+}
+
+// TestUDPDrain: an end that stops does not wait for flows, which have no end, and
+// its port is free for the next.
+func TestUDPDrain(t *testing.T) {
+	for _, who := range []string{"server", "client"} {
+		t.Run(who, func(t *testing.T) {
+			h := startServer(t, pool.TLSSelfSigned)
+			port := freePort(t)
+			g := startClient(t, h, "", udpService(packetTarget(t, echoPacket)), func(cfg *ClientConfig) {
+				cfg.Services[0].Port, cfg.Drain = port, time.Hour
+			})
+			asks(t, udpUser(t, g.public(0)), "before")
+			if who == "server" {
+				h.stop()
+				<-h.done
 				return
 			}
-			_ = n
-			got.Add(1)
-		}
-	}()
-	b := make([]byte, 1400)
-	begun := time.Now()
-	sent := 0
-	for time.Since(begun) < 10*time.Second {
-		for due := int(time.Since(begun).Seconds() * 10000); sent < due; sent++ {
-			binary.BigEndian.PutUint64(b, uint64(sent))
-			c.Write(b)
-		}
-		time.Sleep(time.Millisecond)
+			cfg := g.cfg
+			g.stop()
+			<-g.done
+			next := runClient(t, cfg).up(t)
+			asks(t, udpUser(t, next.public(0)), "after")
+		})
 	}
-	time.Sleep(500 * time.Millisecond)
-	t.Logf("sent %d got %d dropped server %d client %d", sent, got.Load(), h.Stats().Dropped, g.Stats().Dropped)
-	c.Close()
-	<-done
+}
+
+// TestUDPStuck: of two flows the client reads one only. What is sent to the other
+// is dropped beyond a bound and counted, and the one goes on. When the client sends
+// what is no datagram, the flow is aborted.
+func TestUDPStuck(t *testing.T) {
+	h := startServer(t, pool.TLSPlain)
+	control, w := h.join(t, h.key, "by hand")
+	say(t, control, wire.Register{Ref: 0, Network: wire.NetworkUDP, Name: "dns"})
+	eventually(t, func() bool { return len(h.Stats().Services) == 1 }, h.log.text)
+	listenTo(control)
+	public := h.Stats().Services[0].Addr
+	begin := func(text string) (*net.UDPConn, net.Conn, uint32) {
+		user := udpUser(t, public)
+		sendPacket(t, user, []byte(text))
+		conn, err := h.knock(t, h.key.Session(w.Secret[:]), wire.KindPool, w.Session[:])
+		require.NoError(t, err)
+		_, err = io.ReadFull(conn, make([]byte, 8))
+		require.NoError(t, err)
+		start := nextFrame(t, conn)
+		conn.Write(wire.AppendFrame(nil, wire.FrameAck, start.Stream))
+		require.Equal(t, wire.FrameData, nextFrame(t, conn).Type)
+		conn.SetReadDeadline(time.Now().Add(patience))
+		receive(t, conn, string(wire.AppendDatagram(nil, []byte(text))))
+		return user, conn, start.Stream
+	}
+	stuck, _, _ := begin("stuck")
+	live, conn, number := begin("live")
+	eventually(t, func() bool {
+		for range 50 {
+			sendPacket(t, stuck, make([]byte, 60000))
+		}
+		return h.Stats().Dropped > 0
+	}, h.log.text)
+	h.log.find(t, `service "dns": a user's datagram is dropped: they come faster than the client takes them`)
+	sendPacket(t, live, []byte("question"))
+	require.Equal(t, wire.FrameData, nextFrame(t, conn).Type)
+	receive(t, conn, string(wire.AppendDatagram(nil, []byte("question"))))
+	conn.Write(wire.AppendFrame(nil, wire.FrameData, number, wire.AppendDatagram(nil, []byte("answer"))...))
+	require.Equal(t, "answer", string(receivePacket(t, live)))
+
+	conn.Write(wire.AppendFrame(nil, wire.FrameData, number, 0xff, 0xff, 0xff))
+	require.Equal(t, wire.FrameReset, nextFrame(t, conn).Type)
+}
+
+// nextFrame reads a frame's header.
+func nextFrame(t testing.TB, conn net.Conn) wire.FrameHeader {
+	t.Helper()
+	head := make([]byte, wire.FrameHeaderSize)
+	_, err := io.ReadFull(conn, head)
+	require.NoError(t, err)
+	h, err := wire.ParseFrameHeader(head)
+	require.NoError(t, err)
+	return h
 }
