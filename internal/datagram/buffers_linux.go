@@ -7,8 +7,8 @@ import (
 )
 
 // enlarge gives a socket as large buffers as the system allows, up to
-// size each way.
-func enlarge(socket *net.UDPConn, size int) {
+// socketBuffer each way.
+func enlarge(socket *net.UDPConn) {
 	raw, err := socket.SyscallConn()
 	if err != nil {
 		return
@@ -18,8 +18,8 @@ func enlarge(socket *net.UDPConn, size int) {
 			{unix.SO_RCVBUFFORCE, unix.SO_RCVBUF},
 			{unix.SO_SNDBUFFORCE, unix.SO_SNDBUF},
 		} {
-			if unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, o.privileged, size) != nil {
-				_ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, o.usual, size)
+			if unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, o.privileged, socketBuffer) != nil {
+				_ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, o.usual, socketBuffer)
 			}
 		}
 	})

@@ -33,7 +33,7 @@ func Dial(ctx context.Context, address string, cfg Config) (*Conn, error) {
 		return nil, err
 	}
 	t := target{conn.(*net.UDPConn)}
-	enlarge(t.UDPConn, flowBuffer)
+	enlarge(t.UDPConn)
 	c := newConn(t, conn.LocalAddr(), conn.RemoteAddr(), cfg)
 	go t.receive(c) // ends with Close
 	return c, nil
