@@ -38,7 +38,7 @@ func (c *Client) listenForwards() error {
 }
 
 func (c *Client) listenForward(f Forward) (net.Listener, error) {
-	if f.Network != "udp" {
+	if f.network() != wire.NetworkUDP {
 		return service.Listen(f.Listen)
 	}
 	l, err := datagram.Listen(f.Listen, c.cfg.MaxStreams, datagram.Config{Idle: DefaultUDPIdle, Dropped: func(why error) {

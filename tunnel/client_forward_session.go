@@ -27,11 +27,7 @@ func (c *Client) newForwardPool(w wire.Welcome) (*pool.Pool, error) {
 
 // forwardRequest asks whether users of a forward may come.
 func (c *Client) forwardRequest(i int) wire.Forward {
-	m := wire.Forward{Ref: uint16(i), Network: wire.NetworkTCP, Target: c.forwards[i].Target}
-	if c.forwards[i].Network == "udp" {
-		m.Network = wire.NetworkUDP
-	}
-	return m
+	return wire.Forward{Ref: uint16(i), Network: c.forwards[i].network(), Target: c.forwards[i].Target}
 }
 
 // granted books the server's answer for one forward.
@@ -55,7 +51,7 @@ func (cs *clientSession) granted(m wire.Forwarded) error {
 		cs.forwardTasks.Go(func() { cs.forwarding.Run(context.Background()) }) // ends with the pool's Close
 	})
 	if c.setStatus(cs, i, true, f.public.Addr().String(), "") {
-		c.log.Info("Forward %q is up: %s leads to %s at the server", f.Name, onNetwork(f.Network, f.public.Addr().String()), f.Target)
+		c.log.Info("Forward %q is up: %s leads to %s at the server", f.Name, onNetwork(f.network(), f.public.Addr().String()), f.Target)
 	}
 	return nil
 }

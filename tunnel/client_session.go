@@ -251,7 +251,7 @@ func (cs *clientSession) tellUp(svc Service, addr string) {
 	}
 	rtt, _ := cs.link.RTT()
 	cs.client.log.Info("Service %q is up: %s leads to %s (%d connections warm, round trip %v)",
-		svc.Name, onNetwork(svc.Network, addr), onNetwork(svc.Network, svc.Target), cs.pool.Active(), rtt.Round(10*time.Microsecond))
+		svc.Name, onNetwork(svc.network(), addr), onNetwork(svc.network(), svc.Target), cs.pool.Active(), rtt.Round(10*time.Microsecond))
 }
 
 // publicAddr is where users reach a service, as far as this side can tell: the

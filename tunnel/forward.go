@@ -27,6 +27,9 @@ type Forward struct {
 	Target string
 }
 
+// network is the forward's, as the server is asked for it.
+func (f *Forward) network() byte { return networkCode(f.Network) }
+
 // loopback is where a forward listens when nothing else is said.
 const loopback = "127.0.0.1"
 

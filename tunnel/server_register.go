@@ -33,7 +33,7 @@ func (c *serverSession) register(r wire.Register) wire.Registered {
 		return wire.Registered{Ref: r.Ref, Code: code, Text: reason}
 	}
 	addr := sv.public.Addr().String()
-	c.server.log.Info("%s: service %q is up on %s", c.name(), r.Name, addr)
+	c.server.log.Info("%s: service %q is up on %s", c.name(), r.Name, onNetwork(r.Network, addr))
 	return wire.Registered{Ref: r.Ref, Addr: addr}
 }
 

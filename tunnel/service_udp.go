@@ -16,8 +16,10 @@ const (
 func (s *Service) isUDP() bool { return s.Network == "udp" }
 
 // network is the service's, as the server is asked for it.
-func (s *Service) network() byte {
-	if s.isUDP() {
+func (s *Service) network() byte { return networkCode(s.Network) }
+
+func networkCode(name string) byte {
+	if name == "udp" {
 		return wire.NetworkUDP
 	}
 	return wire.NetworkTCP
@@ -43,8 +45,8 @@ func (s *Service) checkNetwork(number int) error {
 }
 
 // onNetwork is an address as logs have it, which tell UDP as -R does.
-func onNetwork(network, addr string) string {
-	if network == "udp" {
+func onNetwork(network byte, addr string) string {
+	if network == wire.NetworkUDP {
 		return "udp/" + addr
 	}
 	return addr

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -177,6 +178,32 @@ func TestUDPIdle(t *testing.T) {
 	require.EqualValues(t, 2, st.Streams)
 	require.Equal(t, 1, st.Pools[0].Idle)
 	require.EqualValues(t, 1, st.Pools[0].Created, "one connection served both")
+}
+
+// TestUDPAtRest: flows that are still hold no goroutine but one at the client, and
+// go on.
+func TestUDPAtRest(t *testing.T) {
+	h := startServer(t, pool.TLSPlain)
+	g := startClient(t, h, "", udpService(packetTarget(t, echoPacket)), func(cfg *ClientConfig) { cfg.PoolMax = 8 })
+	before := runtime.NumGoroutine()
+	const users = 50
+	var all []*net.UDPConn
+	for range users {
+		c := udpUser(t, g.public(0))
+		asks(t, c, "question")
+		all = append(all, c)
+	}
+	most := before + users + 15 // what pool and carriers do meanwhile
+	if runtime.GOOS != "linux" {
+		most += 4 * users
+	}
+	eventually(t, func() bool { return runtime.NumGoroutine() <= most },
+		func() string { return fmt.Sprintf("%d goroutines, %d before", runtime.NumGoroutine(), before) })
+	require.Equal(t, users, g.Stats().Open)
+	for _, c := range all {
+		asks(t, c, "again")
+	}
+	require.EqualValues(t, users, h.Stats().Streams)
 }
 
 // TestUDPDeadTarget: of two services the target of one is down, then of both

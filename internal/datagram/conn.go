@@ -187,7 +187,7 @@ func (c *Conn) Write(b []byte) (int, error) {
 }
 
 func (c *Conn) send(datagram []byte) {
-	if err := c.outside.send(datagram); err != nil {
+	if err := c.outside.send(datagram); err != nil && !errors.Is(err, net.ErrClosed) {
 		c.dropped(err)
 	}
 }

@@ -17,7 +17,7 @@ const (
 	// As long as there are as many flows as may be, those end that are silent for
 	// silentFull; it is looked for them every relieveEvery at most.
 	silentFull   = 5 * time.Second
-	relieveEvery = 100 * time.Millisecond
+	relieveEvery = 500 * time.Millisecond
 
 	// One address begins no more than a flow in flowSpacing when its flows are
 	// broken off: each costs a hand-off.
