@@ -26,6 +26,9 @@ func (c *Client) reachUDP(ctx context.Context, t *target) (net.Conn, wire.ResetR
 // droppedBy counts a datagram that did not get on, and tells of it now and then.
 func (c *Client) droppedBy(t *target, why error) {
 	c.count.dropped.Add(1)
+	if errors.Is(why, net.ErrClosed) {
+		return
+	}
 	muted, ok := t.lost.pass(time.Now())
 	switch {
 	case !ok:

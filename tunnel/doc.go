@@ -1,4 +1,4 @@
-// Package tunnel publishes TCP services behind NAT on a public host. A [Server]
+// Package tunnel publishes TCP and UDP services behind NAT on a public host. A [Server]
 // runs on the public host, a [Client] next to the services. Every user is
 // served over a connection that the client dialed, secured and proved before
 // the user came; package pool keeps those ready.

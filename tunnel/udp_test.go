@@ -97,18 +97,22 @@ func asks(t testing.TB, c net.Conn, question string) {
 }
 
 // TestUDPSizes: each datagram arrives whole and by itself, the empty one and the
-// largest that there is included, in order.
+// largest that there is included, on a pooled connection and on a carrier.
 func TestUDPSizes(t *testing.T) {
 	inEachMode(t, func(t *testing.T, mode pool.TLSMode) {
-		h := startServer(t, mode)
-		g := startClient(t, h, "", udpService(packetTarget(t, echoPacket)))
-		c := udpUser(t, g.public(0))
-		for _, size := range []int{1, 0, 2, 512, 1400, 1472, 8192, 9000, 32 << 10, 65506, 65507, 3} {
-			question := bytes.Repeat([]byte{byte(size), 0xff}, size/2+1)[:size]
-			sendPacket(t, c, question)
-			require.Equal(t, question, receivePacket(t, c), "%d bytes", size)
+		h := startServer(t, mode, onePooled)
+		g := startClient(t, h, "", udpService(packetTarget(t, echoPacket)), func(cfg *ClientConfig) { cfg.PoolMin, cfg.PoolMax = 1, 1 })
+		carriersUp(t, h, g.cfg.Carriers)
+		for range 2 { // the second finds no pooled connection idle
+			c := udpUser(t, g.public(0))
+			for _, size := range []int{1, 0, 2, 512, 1400, 1472, 8192, 9000, 32 << 10, 65506, 65507, 3} {
+				question := bytes.Repeat([]byte{byte(size), 0xff}, size/2+1)[:size]
+				sendPacket(t, c, question)
+				require.Equal(t, question, receivePacket(t, c), "%d bytes", size)
+			}
 		}
-		require.Equal(t, 1, g.Stats().Open)
+		require.Equal(t, 2, g.Stats().Open)
+		require.EqualValues(t, 1, h.Stats().Carried)
 		require.Zero(t, h.Stats().Dropped+g.Stats().Dropped)
 	})
 }
@@ -260,6 +264,33 @@ func TestUDPFlowCap(t *testing.T) {
 		asks(t, c, "still")
 	}
 	asks(t, late, "question")
+}
+
+// TestUDPStrangers: more addresses than there may be flows, each with one datagram.
+// Who is in is served all the time, and a newcomer once they have been silent for a
+// while.
+func TestUDPStrangers(t *testing.T) {
+	h := startServer(t, pool.TLSPlain, func(cfg *ServerConfig) { cfg.MaxFlows = 50 })
+	g := startClient(t, h, "", udpService(packetTarget(t, echoPacket)))
+	in, goroutines := udpUser(t, g.public(0)), runtime.NumGoroutine()
+	asks(t, in, "question")
+	for i := range 500 {
+		stranger, err := net.Dial("udp", g.public(0))
+		require.NoError(t, err)
+		stranger.Write([]byte("one of many"))
+		stranger.Close()
+		if i%10 == 0 {
+			sendPacket(t, in, []byte("question"))
+			require.Equal(t, "question", string(receivePacket(t, in)))
+		}
+	}
+	require.LessOrEqual(t, h.Stats().Open, 50)
+	require.GreaterOrEqual(t, h.Stats().Dropped, uint64(400))
+	newcomer := udpUser(t, g.public(0))
+	asks(t, newcomer, "question")
+	asks(t, in, "question")
+	eventually(t, func() bool { return h.Stats().Open <= 2 && g.Stats().Open <= 2 }, h.log.text)
+	require.Less(t, runtime.NumGoroutine(), goroutines+100)
 }
 
 // TestUDPAway: while the client is away its users are held, and served when it is

@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// Why datagrams are dropped, beside what the system reports of those that it
-// could not send.
+// Why datagrams are dropped, beside net.ErrClosed when their flow has ended, and
+// what the system reports of those that it could not send.
 var (
 	// ErrSlow: they come faster than they are taken.
 	ErrSlow = errors.New("datagrams come faster than they are taken")
@@ -100,11 +100,13 @@ func (c *Conn) heard() { c.latest.Store(int64(time.Since(c.begun))) }
 func (c *Conn) receive(datagram []byte) {
 	c.heard()
 	c.mu.Lock()
-	lost := 0
-	if !c.over {
-		lost = c.queue.add(datagram)
-		c.wakeLocked()
+	if c.over {
+		c.mu.Unlock()
+		c.dropped(net.ErrClosed)
+		return
 	}
+	lost := c.queue.add(datagram)
+	c.wakeLocked()
 	c.mu.Unlock()
 	for range lost {
 		c.dropped(ErrSlow)
@@ -187,7 +189,7 @@ func (c *Conn) Write(b []byte) (int, error) {
 }
 
 func (c *Conn) send(datagram []byte) {
-	if err := c.outside.send(datagram); err != nil && !errors.Is(err, net.ErrClosed) {
+	if err := c.outside.send(datagram); err != nil {
 		c.dropped(err)
 	}
 }

@@ -25,8 +25,9 @@ type target struct{ *net.UDPConn }
 func Dial(ctx context.Context, address string, cfg Config) (*Conn, error) {
 	d := net.Dialer{Timeout: dialTimeout}
 	conn, err := d.DialContext(ctx, "udp4", address)
-	var ae *net.AddrError
-	if errors.As(err, &ae) { // it has none
+	var notFour *net.AddrError
+	var unknown *net.DNSError
+	if errors.As(err, &notFour) || errors.As(err, &unknown) && unknown.IsNotFound {
 		conn, err = d.DialContext(ctx, "udp6", address)
 	}
 	if err != nil {

@@ -50,6 +50,13 @@ func TestLocalhost(t *testing.T) {
 	require.NoError(t, err)
 	c, _ := dial(t, "localhost:"+port)
 	require.Equal(t, target.LocalAddr().String(), c.RemoteAddr().String())
+
+	for _, name := range []string{"ip6-localhost", "localhost6"} { // where there is one with IPv6 only
+		if ips, err := net.LookupIP(name); err == nil && len(ips) == 1 && ips[0].Equal(net.IPv6loopback) {
+			c, _ := dial(t, name+":"+port)
+			require.Equal(t, "[::1]:"+port, c.RemoteAddr().String())
+		}
+	}
 }
 
 // TestRefusals: a target that is down does not end the flow, and is reached by the
