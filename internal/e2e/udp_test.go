@@ -80,6 +80,17 @@ func TestDNS(t *testing.T) {
 	require.NoError(t, err, "%s", out)
 	require.Contains(t, string(out), strings.Repeat("x", 250), "an answer that is larger than a packet of most networks")
 	client.stop()
+
+	options := regexp.MustCompile("```sh\ntunnel-client (.*--udp-idle.*)\n```").FindStringSubmatch(string(page))
+	require.NotNil(t, options, "the example with options")
+	args = strings.NewReplacer("HOST", address, "5353:53", freeUDPPort(t)+":"+target, "51820:51820", freeUDPPort(t)+":51820").Replace(options[1])
+	client = newHost(t, key).start("tunnel-client", strings.Fields(args)...)
+	at := client.line(`Service "dns" is up: udp/127\.0\.0\.1:(\d+) leads to udp/localhost:` + target)[1]
+	client.line(`Service "vpn" is up`)
+	out, err = exec.Command(dig, "@127.0.0.1", "-p", at, "router.home.arpa", "+short").CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	require.Equal(t, "192.168.1.1\n", string(out))
+	client.stop()
 }
 
 // startDNS runs a DNS server and returns its port.
