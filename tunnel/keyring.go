@@ -77,21 +77,17 @@ func (g Grant) compile() (Grant, error) {
 	if g.rights != nil {
 		return g, nil
 	}
-	switch {
-	case g.Name != "":
+	if g.Name != "" {
 		if err := CheckKeyName(g.Name); err != nil {
 			return g, err
 		}
-		fallthrough
-	default:
-		if g.Key.IsZero() {
-			return g, errors.New("there is no key")
-		}
 	}
-	if g.MaxStreams < 0 {
+	switch {
+	case g.Key.IsZero():
+		return g, errors.New("there is no key")
+	case g.MaxStreams < 0:
 		return g, fmt.Errorf("max-streams: %d is negative", g.MaxStreams)
-	}
-	if g.Rate < 0 {
+	case g.Rate < 0:
 		return g, fmt.Errorf("rate: %d is negative", g.Rate)
 	}
 	r := new(rights)
@@ -167,9 +163,9 @@ func NewKeyring(grants ...Grant) (*Keyring, error) {
 
 // Set replaces all keys. What follows is the servers' to do at once: of a key
 // that is no longer there sessions, connections and users end, and the ports are
-// closed. Where Ports have become others, its clients are asked to join anew,
-// and public ports that it may not have any more close; users being served stay. On an
-// error, which names the key, nothing has changed: a grant does not pass
+// closed. Where Ports have become others, its clients are asked to join anew, and
+// public ports that it may not have any more close; users being served stay. On
+// an error, which names the key, nothing has changed: a grant does not pass
 // [Grant.Check], or has the name or the key of another.
 func (k *Keyring) Set(grants ...Grant) error {
 	all := make(map[pool.KeyID]Grant, len(grants))

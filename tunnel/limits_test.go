@@ -3,6 +3,7 @@ package tunnel
 import (
 	"context"
 	"net"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -42,6 +43,37 @@ func TestCrowd(t *testing.T) {
 		require.True(t, <-enter())
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
+		require.False(t, c.enter(ctx))
+	})
+}
+
+// TestCrowdOfAnotherSize: who waits gets the places that are added; who is
+// inside stays where some are taken away.
+func TestCrowdOfAnotherSize(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCrowd(1, time.Minute)
+		var in atomic.Int32
+		for range 4 {
+			go func() {
+				if c.enter(t.Context()) {
+					in.Add(1)
+				}
+			}()
+		}
+		now := func() int32 { synctest.Wait(); return in.Load() }
+		require.EqualValues(t, 1, now())
+		c.resize(3)
+		require.EqualValues(t, 3, now())
+		c.resize(1)
+		c.leave()
+		c.leave()
+		require.EqualValues(t, 3, now(), "one is inside, as many as there may be")
+		c.leave()
+		require.EqualValues(t, 4, now())
+		c.resize(0)
+		c.leave()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
 		require.False(t, c.enter(ctx))
 	})
 }
