@@ -1,11 +1,13 @@
 package main
 
 import (
+	"context"
 	"crypto/tls"
 	"fmt"
 	"io"
 	"net"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -44,7 +46,8 @@ The first start makes a key and prints the command for the client.`,
 		Example: `  tunnel-server                                     # everything by default
   tunnel-server --allow-ports 8000-8099             # which ports clients may publish
   tunnel-server --tls 2 --tls-cert fullchain.pem --tls-key privkey.pem
-  tunnel-server key show                            # the key, for another client
+  tunnel-server key add anna --ports 8000-8099      # a key for one more client
+  tunnel-server key show                            # the first key, again
   tunnel-server demo                                # see it work on this machine`,
 		RunE: func(c *cobra.Command, _ []string) error { return serve(c, f) },
 	}
@@ -90,19 +93,27 @@ func serve(c *cobra.Command, f serveFlags) error {
 	if err := listen(&cfg); err != nil {
 		return err
 	}
-	key, err := serverKey(f.keyFile, f.stateDir)
+	keys, err := loadKeys(f.keyFile, f.stateDir)
 	if err != nil {
 		cfg.Listener.Close()
 		return err
 	}
-	cfg.Keys = []pool.Key{key.Key}
+	cfg.Keyring = keys.ring
 	server, err := tunnel.NewServer(cfg)
 	if err != nil {
 		cfg.Listener.Close()
 		return cli.ConfigError(err, flagOf)
 	}
-	greet(c.OutOrStdout(), log, server, key, f)
+	greet(c.OutOrStdout(), log, server, keys.own, f)
+	if len(keys.file.Entries) > 0 {
+		keys.tell(log, "Keys")
+	}
 	defer slack.Release()()
+	following, stop := context.WithCancel(context.WithoutCancel(c.Context())) // while streams finish too
+	var tasks sync.WaitGroup
+	tasks.Go(func() { keys.follow(following, log) }) // ends with following
+	defer tasks.Wait()
+	defer stop()
 	return server.Run(c.Context())
 }
 

@@ -104,7 +104,9 @@ func Configure(root *cobra.Command) {
 func teach(c *cobra.Command) {
 	c.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return Usagef("%w; see --help", err) })
 	c.Flags().SortFlags = false
-	c.Args = arguments
+	if c.Args == nil || cobrasOwn(c) {
+		c.Args = Arguments(0, 0)
+	}
 	if c.Name() == "help" {
 		c.Args = helpTopic
 	}
@@ -116,12 +118,33 @@ func teach(c *cobra.Command) {
 	}
 }
 
-// arguments takes none, and no flag that was given an empty value: that is a
-// shell variable without one far more often than a wish for the default.
-func arguments(c *cobra.Command, args []string) error {
-	if len(args) > 0 {
-		return Usagef("unknown argument %q; see --help", args[0])
+// cobrasOwn tells the commands that cobra adds, which count arguments in a manner
+// of their own.
+func cobrasOwn(c *cobra.Command) bool {
+	for ; c != nil; c = c.Parent() {
+		if c.Name() == "completion" {
+			return true
+		}
 	}
+	return false
+}
+
+// Arguments takes that many, and no flag that was given an empty value: that is
+// a shell variable without one far more often than a wish for the default.
+// Commands that say nothing else take none.
+func Arguments(least, most int) cobra.PositionalArgs {
+	return func(c *cobra.Command, args []string) error {
+		switch {
+		case len(args) > most:
+			return Usagef("unknown argument %q; see --help", args[most])
+		case len(args) < least:
+			return Usagef("an argument is missing: %s; see --help", c.UseLine())
+		}
+		return noEmptyFlag(c)
+	}
+}
+
+func noEmptyFlag(c *cobra.Command) error {
 	var err error
 	c.Flags().Visit(func(f *pflag.Flag) {
 		if err == nil && f.Value.Type() == "string" && f.Value.String() == "" {

@@ -44,13 +44,24 @@ func ServerKey(keyFile, stateDir string) (KeySource, error) {
 // ClientKey finds the client's key in the same places as the server's. It
 // makes none: a client needs the server's.
 func ClientKey(keyFile, stateDir string) (KeySource, error) {
+	src, err := ExistingKey(keyFile, stateDir)
+	if err == nil && src.Key.IsZero() {
+		path := filepath.Join(stateDir, "key")
+		return src, fmt.Errorf("no key: give the one that 'tunnel-server key show' prints on the server with --key-file, in %s, or in the file %s", keyVariable, path)
+	}
+	return src, err
+}
+
+// ExistingKey finds the key in those places, and makes none: where there is none
+// the zero KeySource is returned, and no error.
+func ExistingKey(keyFile, stateDir string) (KeySource, error) {
 	if src, err := givenKey(keyFile); err != nil || !src.Key.IsZero() {
 		return src, err
 	}
 	path := filepath.Join(stateDir, "key")
 	text, err := readLine(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return KeySource{}, fmt.Errorf("no key: give the one that 'tunnel-server key show' prints on the server with --key-file, in %s, or in the file %s", keyVariable, path)
+		return KeySource{}, nil
 	}
 	if err != nil {
 		return KeySource{}, err
@@ -89,11 +100,11 @@ func parseKeyFile(path, text string) (KeySource, error) {
 	if err != nil {
 		return KeySource{}, fmt.Errorf("%s: %w", path, err)
 	}
-	return KeySource{Key: key, Path: path, Loose: loose(path)}, nil
+	return KeySource{Key: key, Path: path, Loose: Loose(path)}, nil
 }
 
-// loose reports whether others may read the file. Windows has no such modes.
-func loose(path string) bool {
+// Loose reports whether others may read the file. Windows has no such modes.
+func Loose(path string) bool {
 	info, err := os.Stat(path)
 	return err == nil && runtime.GOOS != "windows" && info.Mode().Perm()&0o077 != 0
 }

@@ -7,9 +7,10 @@ import (
 	"syscall"
 )
 
-// giveTo makes the owner of a directory that of a file in it, so that a server
-// which runs as another user can read what root adds.
-func giveTo(file, directory string) error {
+// giveToOwner makes the owner of a directory that of a file in it, so that a
+// server which runs as another user can read what root adds. The file is open,
+// since that user may have put another in its place.
+func giveToOwner(file *os.File, directory string) error {
 	if os.Geteuid() != 0 {
 		return nil
 	}
@@ -21,5 +22,5 @@ func giveTo(file, directory string) error {
 	if !ok {
 		return nil
 	}
-	return os.Chown(file, int(owner.Uid), int(owner.Gid))
+	return file.Chown(int(owner.Uid), int(owner.Gid))
 }

@@ -61,6 +61,9 @@ func Add(path string, e Entry) error {
 // Revoke takes a key out of the file, with the comment right above it, or turns
 // [Default] off. found is false if the file has no such key.
 func Revoke(path, name string) (found bool, err error) {
+	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) && name != Default {
+		return false, nil
+	}
 	err = update(path, func(data []byte) ([]byte, error) {
 		f, err := Parse(data)
 		if err != nil {
@@ -85,7 +88,7 @@ func update(path string, change func([]byte) ([]byte, error)) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return fmt.Errorf("no place for state: %w; name another with --state-dir", err)
 	}
-	lock := flock.New(path+".lock", flock.SetPermissions(0o600))
+	lock := flock.New(path+".lock", flock.SetPermissions(0o644)) // to read it is enough, whoever made it
 	if err := lock.Lock(); err != nil {
 		return fmt.Errorf("cannot lock the keys: %w", err)
 	}
@@ -113,13 +116,13 @@ func replace(path string, data []byte) error {
 	defer os.Remove(aside.Name()) // unless it has got its name
 	_, err = aside.Write(data)
 	if err == nil {
+		err = giveToOwner(aside, filepath.Dir(path))
+	}
+	if err == nil {
 		err = aside.Sync()
 	}
 	if closeErr := aside.Close(); err == nil {
 		err = closeErr
-	}
-	if err == nil {
-		err = giveTo(aside.Name(), filepath.Dir(path))
 	}
 	if err == nil {
 		err = os.Rename(aside.Name(), path)
