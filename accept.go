@@ -75,7 +75,8 @@ type AcceptConfig struct {
 	// Logger takes refused connections at debug level. Warnings are failures to
 	// accept, and wrong proofs: the first of a source, and then once a minute
 	// how many more there were; and at most once a minute those who come from
-	// addresses that may not connect. Nil logs nothing.
+	// addresses that may not connect, and those without the certificate that a
+	// TLSConfig demands. Nil logs nothing.
 	Logger Logger
 }
 
@@ -108,7 +109,8 @@ type Acceptor struct {
 	tls              *tls.Config // nil: plain
 	clientIP         netip.Addr  // not valid: any
 	allowFrom        []netip.Prefix
-	outsiders        paced
+	outsiders        paced // those from elsewhere
+	uncertified      paced // those without the right certificate
 	keepAlive        time.Duration
 	handshakeTimeout time.Duration
 	log              Logger

@@ -42,6 +42,10 @@ var (
 	// our proof: it does not know the key, or not the session.
 	ErrRefused = errors.New("key refused")
 
+	// ErrCertificateRefused: the server demands a client certificate of its
+	// authority, and none was shown, or another.
+	ErrCertificateRefused = errors.New("client certificate refused")
+
 	// ErrBusy: the other side hears nobody from this address for the moment,
 	// or hardly anybody, because too many attempts failed. It says nothing of
 	// the key, and is worth trying again soon.

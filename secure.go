@@ -44,7 +44,7 @@ type Security struct {
 // the same deadline; the caller clears it. A cancelled ctx ends Secure at once.
 //
 // Errors to tell apart: [ErrRefused], [ErrBusy], [ErrImpostor],
-// [ErrTLSMismatch], *[tls.CertificateVerificationError], and ctx's own. A server
+// [ErrCertificateRefused], [ErrTLSMismatch], *[tls.CertificateVerificationError], and ctx's own. A server
 // that has no place left, or is too slow for its own deadline, looks like
 // [ErrRefused].
 func (s *Security) Secure(ctx context.Context, conn net.Conn) (net.Conn, error) {
@@ -92,7 +92,7 @@ func (s *Security) run(ctx context.Context, conn net.Conn, config *tls.Config) (
 	}
 	hello := Hello{KeyID: s.Key.ID(), Kind: s.kind(), Data: s.Hello}
 	if err := proveTo(conn, binding, s.Key, hello); err != nil {
-		return nil, err
+		return nil, refusedCertificate(err, config)
 	}
 	return conn, nil
 }

@@ -63,13 +63,18 @@ func serverTLSConfig(mode TLSMode, cfg *tls.Config) (*tls.Config, error) {
 	if err != nil {
 		return nil, err
 	}
+	askForCertificate(c)
 	if choose := c.GetConfigForClient; choose != nil {
 		c.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
 			chosen, err := choose(hello)
 			if chosen == nil || err != nil {
 				return nil, err
 			}
-			return hardened(chosen)
+			h, err := hardened(chosen)
+			if err == nil {
+				askForCertificate(h)
+			}
+			return h, err
 		}
 		return c, nil
 	}

@@ -120,12 +120,24 @@ func (v *visitor) reject(reason RejectReason, err error) {
 	if errors.As(err, &proof) && a.failures.wrongProof(v.place.source, v.place.favored, proof.id) {
 		write, more = a.log.Warn, "; more from there are counted and told once a minute"
 	}
-	if reason == RejectAddress {
-		if others, ok := a.outsiders.pass(time.Now()); ok {
+	if kind := a.pacedKind(reason, err); kind != nil {
+		if others, ok := kind.pass(time.Now()); ok {
 			write, more = a.log.Warn, others
 		}
 	}
 	write("refused a connection from %v (%s): %q%s", v.raw.RemoteAddr(), reason, err, more)
+}
+
+// pacedKind is what paces the warnings of a rejection; nil: it is none to warn of
+// in this way.
+func (a *Acceptor) pacedKind(reason RejectReason, err error) *paced {
+	switch {
+	case reason == RejectAddress:
+		return &a.outsiders
+	case reason == RejectTLS && uncertified(err):
+		return &a.uncertified
+	}
+	return nil
 }
 
 // hangUp closes a connection by a reset. Nothing is on the way that it could
@@ -152,6 +164,9 @@ func (v *visitor) secure(ctx context.Context) (net.Conn, Hello, error) {
 		if binding, err = handshake(context.WithValue(ctx, visitorKey{}, v), session); err != nil {
 			if errors.Is(err, ErrTLSMismatch) {
 				turnAway(conn, answerToPlain)
+			}
+			if uncertified(err) {
+				turnAway(conn, nil) // TLS has answered; a reset could overtake it
 			}
 			return nil, Hello{}, &tlsError{err}
 		}

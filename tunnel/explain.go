@@ -34,8 +34,10 @@ func explain(server string, err error) string {
 		return explainCertificate(host, err)
 	case errors.Is(err, pool.ErrTLSMismatch):
 		return fmt.Sprintf("%s: %v; start both with the same --tls", server, err)
+	case errors.Is(err, pool.ErrCertificateRefused):
+		return fmt.Sprintf("%s: %s; give one that the server's operator issued with --tls-cert and --tls-key", server, quoteSafe(err.Error()))
 	case errors.Is(err, pool.ErrRefused):
-		return fmt.Sprintf("%s refused the key: use the one that 'tunnel-server key show' prints there", server)
+		return fmt.Sprintf("%s refused the key: use the one that 'tunnel-server key show' prints there, or ask its operator whether yours was revoked", server)
 	case errors.Is(err, pool.ErrBusy):
 		return fmt.Sprintf("%s is busy turning away failed attempts, some perhaps from this network: this is no matter of the key", server)
 	case errors.Is(err, pool.ErrImpostor):

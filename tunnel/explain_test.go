@@ -28,8 +28,9 @@ func TestExplain(t *testing.T) {
 		err  error
 		want string
 	}{
-		{pool.ErrRefused, "host:1 refused the key: use the one that 'tunnel-server key show' prints there"},
+		{pool.ErrRefused, "host:1 refused the key: use the one that 'tunnel-server key show' prints there, or ask its operator whether yours was revoked"},
 		{pool.ErrBusy, "host:1 is busy turning away failed attempts, some perhaps from this network: this is no matter of the key"},
+		{fmt.Errorf("%w: none", pool.ErrCertificateRefused), "host:1: wrapped: client certificate refused: none; give one that the server's operator issued with --tls-cert and --tls-key"},
 		{pool.ErrImpostor, "host:1 does not hold our key: it is not the server, or someone sits between; nothing was sent"},
 		{pool.ErrTLSMismatch, "host:1: wrapped: the two sides use different TLS modes; start both with the same --tls"},
 		{&net.DNSError{Err: "no such host", IsNotFound: true}, `Name "host" not found: check the server's name`},

@@ -2,11 +2,9 @@ package main
 
 import (
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
-	"os"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -24,6 +22,7 @@ type publishFlags struct {
 	reverse, forward                 []string
 	allowFrom, udpIdle, group        []string
 	tlsMode, tlsCA, tlsName          string
+	tlsCert, tlsKey                  string
 	keyFile, stateDir                string
 	poolMin, poolMax                 int
 	carriers, maxStreams             int
@@ -69,6 +68,8 @@ HOST:HOSTPORT is a target of the server's, which its --allow-forward must name.`
 	fl.StringVar(&f.tlsMode, "tls", string(pool.TLSSelfSigned), "TLS mode, as the server's: 0 plain, 1 self-signed, 2 verified certificate")
 	fl.StringVar(&f.tlsCA, "tls-ca", "", "roots to verify the server's certificate with, PEM file (mode 2; default: the system's)")
 	fl.StringVar(&f.tlsName, "tls-name", "", "name to verify in the certificate (mode 2; default: the host of --server)")
+	fl.StringVar(&f.tlsCert, "tls-cert", "", "certificate chain for a server that asks for one, PEM file (mode 2)")
+	fl.StringVar(&f.tlsKey, "tls-key", "", "private key of that certificate, PEM file (mode 2)")
 	fl.StringVar(&f.keyFile, "key-file", "", "file with the tunnel's key (default: $TUNNEL_KEY, then 'key' in the state directory)")
 	fl.StringVar(&f.stateDir, "state-dir", "", "state directory (default: $STATE_DIRECTORY, /var/lib/tunnelpool for root, else the user's XDG state)")
 	fl.IntVar(&f.poolMin, "pool-min", tunnel.DefaultPoolMin, "connections kept ready at least")
@@ -152,7 +153,7 @@ func (f *publishFlags) clientConfig() (tunnel.ClientConfig, error) {
 	if err != nil {
 		return cfg, fmt.Errorf("--tls: %w", err)
 	}
-	tlsConfig, err := f.roots(mode)
+	tlsConfig, err := f.tlsConfig(mode)
 	if err != nil {
 		return cfg, err
 	}
@@ -250,20 +251,32 @@ func (f *publishFlags) checkNumbers() error {
 	return nil
 }
 
-func (f *publishFlags) roots(mode pool.TLSMode) (*tls.Config, error) {
-	if mode != pool.TLSVerified && (f.tlsCA != "" || f.tlsName != "") {
+// tlsConfig is what TLS mode 2 verifies the server with, and shows to it.
+func (f *publishFlags) tlsConfig(mode pool.TLSMode) (*tls.Config, error) {
+	switch {
+	case mode != pool.TLSVerified && (f.tlsCA != "" || f.tlsName != ""):
 		return nil, fmt.Errorf("--tls-ca and --tls-name are for --tls 2; with --tls %s nothing is verified", mode)
+	case (f.tlsCert == "") != (f.tlsKey == ""):
+		return nil, fmt.Errorf("--tls-cert and --tls-key go together")
+	case mode != pool.TLSVerified && f.tlsCert != "":
+		return nil, fmt.Errorf("--tls-cert is for --tls 2; with --tls %s nobody asks for it", mode)
 	}
-	if f.tlsCA == "" {
-		return nil, nil
+	var c tls.Config
+	if f.tlsCA != "" {
+		roots, err := cli.Authorities("--tls-ca", f.tlsCA)
+		if err != nil {
+			return nil, err
+		}
+		c.RootCAs = roots
 	}
-	pem, err := os.ReadFile(f.tlsCA)
-	if err != nil {
-		return nil, fmt.Errorf("--tls-ca: %w", err)
+	if f.tlsCert != "" {
+		cert, err := tls.LoadX509KeyPair(f.tlsCert, f.tlsKey)
+		if err != nil {
+			return nil, fmt.Errorf("--tls-cert %s, --tls-key %s: %w", f.tlsCert, f.tlsKey, err)
+		}
+		// Shown whatever authorities the server names, so that it is the server
+		// who says what is wrong with it.
+		c.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &cert, nil }
 	}
-	roots := x509.NewCertPool()
-	if !roots.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("--tls-ca %s holds no PEM certificate", f.tlsCA)
-	}
-	return &tls.Config{RootCAs: roots}, nil
+	return &c, nil
 }

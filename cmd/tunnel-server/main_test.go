@@ -65,6 +65,7 @@ func TestWrongInput(t *testing.T) {
 		"--tls-key x":                       "--tls-cert and --tls-key go together",
 		"--tls-cert x --tls-key y":          "--tls-cert is for --tls 2; with --tls 1 nobody would verify it",
 		"--tls 2 --tls-cert nx --tls-key y": "--tls-cert nx, --tls-key y: open nx: ",
+		"--tls-client-ca x":                 "--tls-client-ca is for --tls 2",
 		"--key-file nx":                     "--key-file: ",
 		"--key-file=":                       "--key-file is empty",
 		"--key-file .":                      "--key-file: . is not a file",

@@ -24,6 +24,7 @@ type serveFlags struct {
 	listen, bind, allowPorts string
 	allowForward, allowFrom  string
 	tlsMode, tlsCert, tlsKey string
+	tlsClientCA              string
 	keyFile, stateDir        string
 	poolMax                  int
 	heartbeat, wait, drain   time.Duration
@@ -60,6 +61,7 @@ The first start makes a key and prints the command for the client.`,
 	fl.StringVar(&f.tlsMode, "tls", string(pool.TLSSelfSigned), "TLS mode: 0 plain, 1 self-signed, 2 verified certificate")
 	fl.StringVar(&f.tlsCert, "tls-cert", "", "certificate chain, PEM file (mode 2)")
 	fl.StringVar(&f.tlsKey, "tls-key", "", "private key of the certificate, PEM file (mode 2)")
+	fl.StringVar(&f.tlsClientCA, "tls-client-ca", "", "authority of which clients must show a certificate, besides the key, PEM file (mode 2)")
 	fl.StringVar(&f.keyFile, "key-file", "", "file with the tunnel's key (default: $TUNNEL_KEY, then 'key' in the state directory)")
 	fl.StringVar(&f.stateDir, "state-dir", "", "state directory (default: $STATE_DIRECTORY, /var/lib/tunnelpool for root, else the user's XDG state)")
 	fl.IntVar(&f.poolMax, "pool-max", tunnel.DefaultPoolMax, "most idle connections per client")
@@ -167,6 +169,8 @@ func (f *serveFlags) serverConfig() (tunnel.ServerConfig, error) {
 
 func (f *serveFlags) certificate(mode pool.TLSMode) (*tls.Config, error) {
 	switch {
+	case f.tlsClientCA != "" && mode != pool.TLSVerified:
+		return nil, fmt.Errorf("--tls-client-ca is for --tls 2")
 	case (f.tlsCert == "") != (f.tlsKey == ""):
 		return nil, fmt.Errorf("--tls-cert and --tls-key go together")
 	case f.tlsCert == "" && mode == pool.TLSVerified:
@@ -180,7 +184,14 @@ func (f *serveFlags) certificate(mode pool.TLSMode) (*tls.Config, error) {
 	if err != nil {
 		return nil, fmt.Errorf("--tls-cert %s, --tls-key %s: %w", f.tlsCert, f.tlsKey, err)
 	}
-	return &tls.Config{Certificates: []tls.Certificate{cert}}, nil
+	c := &tls.Config{Certificates: []tls.Certificate{cert}}
+	if f.tlsClientCA != "" {
+		if c.ClientCAs, err = cli.Authorities("--tls-client-ca", f.tlsClientCA); err != nil {
+			return nil, err
+		}
+		c.ClientAuth = tls.RequireAndVerifyClientCert
+	}
+	return c, nil
 }
 
 // serverKey loads the key, or makes one in the state directory.

@@ -39,15 +39,26 @@ func newAuthority(t *testing.T) authority {
 	return authority{cert: cert, key: key, file: writePEM(t, "CERTIFICATE", der)}
 }
 
-// issue returns the files of a certificate for name and its private key.
+// issue returns the files of a server's certificate for name and its private key.
 func (a authority) issue(t *testing.T, name string) (certFile, keyFile string) {
+	t.Helper()
+	return a.sign(t, name, x509.ExtKeyUsageServerAuth)
+}
+
+// issueFor is issue for a client.
+func (a authority) issueFor(t *testing.T, name string) (certFile, keyFile string) {
+	t.Helper()
+	return a.sign(t, name, x509.ExtKeyUsageClientAuth)
+}
+
+func (a authority) sign(t *testing.T, name string, usage x509.ExtKeyUsage) (certFile, keyFile string) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	require.NoError(t, err)
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: name}, DNSNames: []string{name},
 		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{usage},
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, a.cert, key.Public(), a.key)
 	require.NoError(t, err)

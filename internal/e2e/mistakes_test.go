@@ -34,9 +34,9 @@ func TestJoinMistakes(t *testing.T) {
 		want         string
 	}{
 		"wrong key": {pool.NewKey().Text(), selfSigned, nil,
-			selfSigned + ` refused the key: use the one that 'tunnel-server key show' prints there; trying again`},
+			selfSigned + ` refused the key: use the one that 'tunnel-server key show' prints there, or ask its operator whether yours was revoked; trying again`},
 		"wrong key, plain": {pool.NewKey().Text(), plain, []string{"--tls", "0"},
-			plain + ` refused the key: use the one that 'tunnel-server key show' prints there; trying again`},
+			plain + ` refused the key: use the one that 'tunnel-server key show' prints there, or ask its operator whether yours was revoked; trying again`},
 		"plain client, TLS server": {key, selfSigned, []string{"--tls", "0"},
 			`.*different TLS modes.*; start both with the same --tls; trying again`},
 		"TLS client, plain server": {plainKey, plain, nil,
