@@ -89,7 +89,6 @@ const (
 	DefaultPoolMinInterval = 100 * time.Millisecond
 	DefaultPoolMaxInterval = time.Second
 	DefaultCarriers        = 2
-	DefaultConnectTimeout  = 10 * time.Second // of a target
 )
 
 // MaxCarriers is the most carriers that a client can have.
@@ -109,7 +108,7 @@ type Client struct {
 	tasks   sync.WaitGroup // sessions and streams
 	active  tally          // streams in progress
 	served  atomic.Int64   // of those, the ones with a target
-	targets []target       // by index of cfg.Services
+	targets []*target      // by index of cfg.Services
 
 	forwards       []*forward // by index of cfg.Forwards
 	numbers        numbering  // of forwards' streams
@@ -168,13 +167,12 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 	c := &Client{cfg: cfg, log: cfg.Logger, changed: make(chan struct{}), roused: make(chan struct{}, 1),
 		watch: wakeup.Watch, await: wakeup.Await}
 	rand.Read(c.instance[:])
-	c.targets = make([]target, len(cfg.Services))
-	for i, s := range cfg.Services {
-		c.targets[i].service = s
+	for _, s := range cfg.Services {
+		c.targets = append(c.targets, c.newTarget(s))
 		c.status = append(c.status, ServiceStatus{Client: cfg.Name, Name: s.Name, Target: s.Target, UDP: s.isUDP(), Reason: "not connected yet"})
 	}
 	for _, f := range cfg.Forwards {
-		c.status = append(c.status, ServiceStatus{Client: cfg.Name, Name: f.Name, Target: f.Target, Reason: "not connected yet"})
+		c.status = append(c.status, ServiceStatus{Client: cfg.Name, Name: f.Name, Target: f.Target, UDP: f.network() == wire.NetworkUDP, Reason: "not connected yet"})
 	}
 	c.streams, c.cut = context.WithCancel(context.Background())
 	// Pool and security are checked now rather than at the first connection.
@@ -320,6 +318,7 @@ func (c *Client) Run(ctx context.Context) error {
 		c.drain()
 	})
 	c.serveForwards(ctx)
+	c.watchTargets(ctx)
 	c.keepConnected(ctx)
 	c.tasks.Wait()
 	return nil

@@ -43,7 +43,7 @@ func (cs *clientSession) attend(number uint32, ref uint16, end streamEnd) {
 		c.attended(number)
 		return
 	}
-	target, reached := &c.targets[ref], false
+	target, reached := c.targets[ref], false
 	relay.Attend(c.streams, conn, relay.Task{
 		Number:    number,
 		StartWait: pairWait,
@@ -81,46 +81,41 @@ func (c *Client) attended(number uint32) {
 	c.tasks.Done()
 }
 
-// target is what the client remembers of one service's target.
-type target struct {
-	service Service
-	trouble seldom
-	lost    seldom // datagrams
-}
-
-// dialTarget connects to the target, once per user. Failures are told now and
+// dialTarget connects to a target, once per user. Failures are told now and
 // then, with what they mean.
 func (c *Client) dialTarget(ctx context.Context, t *target) (net.Conn, wire.ResetReason) {
-	conn, reason, err := c.reach(ctx, t)
-	if err == nil {
+	conn, failures := c.reach(ctx, t)
+	if conn != nil {
 		return conn, 0
 	}
 	c.count.refused.Add(1)
+	reason := failures[len(failures)-1].Reason
 	if muted, ok := t.trouble.pass(time.Now()); ok && reason != wire.ResetShutdown {
-		c.log.Warn("Service %q: %s%s", t.service.Name, explainTarget(t.service.Target, reason, err), mutedNote(muted))
+		c.log.Warn("Service %q: %s%s", t.service.Name, explainFailures(failures), mutedNote(muted))
 	}
 	return nil, reason
 }
 
-// reach dials the target, unless there are as many streams as there may be. On
+// reach dials a target, unless there are as many streams as there may be. On
 // success the stream counts among them.
-func (c *Client) reach(ctx context.Context, t *target) (net.Conn, wire.ResetReason, error) {
+func (c *Client) reach(ctx context.Context, t *target) (net.Conn, []service.Failure) {
 	if c.served.Add(1) > int64(c.cfg.MaxStreams) {
 		c.served.Add(-1)
-		return nil, wire.ResetOverloaded, errOverloaded
+		return nil, []service.Failure{{Address: t.service.Target, Reason: wire.ResetOverloaded, Err: errOverloaded}}
 	}
-	var conn net.Conn
-	var reason wire.ResetReason
-	var err error
 	if t.service.isUDP() {
-		conn, reason, err = c.reachUDP(ctx, t)
-	} else {
-		conn, reason, err = service.DialTarget(ctx, t.service.Target, DefaultConnectTimeout)
+		conn, reason, err := c.reachUDP(ctx, t)
+		if err != nil {
+			c.served.Add(-1)
+			return nil, []service.Failure{{Address: t.service.Target, Reason: reason, Err: err}}
+		}
+		return conn, nil
 	}
-	if err != nil {
+	conn, failures := t.all.Dial(ctx)
+	if conn == nil {
 		c.served.Add(-1)
 	}
-	return conn, reason, err
+	return conn, failures
 }
 
 var errOverloaded = errors.New("as many streams as there may be; see --max-streams and the limit of open files (ulimit -n, LimitNOFILE=)")

@@ -8,10 +8,12 @@ import (
 	"fmt"
 	"net"
 	"strconv"
+	"strings"
 	"syscall"
 	"unicode/utf8"
 
 	pool "github.com/tunnelpool/pool"
+	"github.com/tunnelpool/pool/internal/service"
 	"github.com/tunnelpool/pool/internal/wire"
 )
 
@@ -103,6 +105,25 @@ func mayPass(code wire.DenyCode) bool {
 		return false
 	}
 	return true
+}
+
+// explainFailures says why no target could be reached for a user.
+func explainFailures(failures []service.Failure) string {
+	if len(failures) == 1 {
+		return explainFailure(failures[0])
+	}
+	var all []string
+	for _, f := range failures {
+		all = append(all, explainFailure(f))
+	}
+	return "a user is reset, since no target is left: " + strings.Join(all, "; ")
+}
+
+func explainFailure(f service.Failure) string {
+	if f.Reason == 0 {
+		return fmt.Sprintf("target %s is not well: %s", f.Address, quoteSafe(f.Err.Error()))
+	}
+	return explainTarget(f.Address, f.Reason, f.Err)
 }
 
 // explainTarget says why a target could not be reached.

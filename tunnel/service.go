@@ -31,7 +31,9 @@ type Service struct {
 	Port uint16
 
 	// Target is the host:port that the client dials for every user, as
-	// net.Dial takes it.
+	// net.Dial takes it, or unix:/path of a Unix socket. Several are separated by
+	// commas, at most 32: users are led to them in turn, and from one that cannot
+	// be reached to the next within the same dial.
 	Target string
 
 	// Group, when set, lets clients with the same key that publish a service with
@@ -51,6 +53,19 @@ type Service struct {
 	// flow, which ends when neither has sent anything for this long. 1 s to 1 h,
 	// default 60 s.
 	UDPIdle time.Duration
+
+	// ConnectTimeout bounds each dial of a target, default 10 s.
+	ConnectTimeout time.Duration
+
+	// Health is how targets are checked while the client runs: "tcp" for a
+	// connection, "http:/path" for a GET that is answered with a status of 200 to
+	// 399. One that fails two checks in a row is passed over until it succeeds in
+	// one; a service with a single target only logs it. Default: no checks.
+	Health string
+
+	// HealthInterval is the time between two checks of a target, default 5 s. A
+	// check takes no longer than it, or ConnectTimeout if that is shorter.
+	HealthInterval time.Duration
 }
 
 // sources is AllowFrom on the wire.
@@ -73,14 +88,9 @@ func checkServices(services []Service) error {
 	names := make(map[string]bool)
 	for i := range services {
 		s := &services[i]
-		host, port, err := net.SplitHostPort(s.Target)
 		switch {
 		case s.Target == "":
 			return badField("Services", "number %d has no target", i+1)
-		case err != nil || port == "":
-			return badField("Services", "the target %q of number %d is not HOST:PORT", s.Target, i+1)
-		case len(host) > 253:
-			return badField("Services", "the target of number %d has a host name of %d bytes", i+1, len(host))
 		case s.Bind != "" && net.ParseIP(s.Bind) == nil:
 			return badField("Services", "the bind address %q of number %d is not an IP address", s.Bind, i+1)
 		case !nameAllowed(s.Group):
@@ -91,9 +101,14 @@ func checkServices(services []Service) error {
 		if _, err := s.sources(); err != nil {
 			return badField("Services", "the prefixes of users of number %d: %w", i+1, err)
 		}
+		if err := s.checkTargets(); err != nil {
+			return badField("Services", "number %d: %w", i+1, err)
+		}
 		if err := s.checkNetwork(i + 1); err != nil {
 			return err
 		}
+		setDefault(&s.ConnectTimeout, DefaultConnectTimeout)
+		setDefault(&s.HealthInterval, DefaultHealthInterval)
 		if s.Name == "" {
 			s.Name = s.Target
 			if s.Port != 0 {

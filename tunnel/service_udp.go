@@ -1,8 +1,10 @@
 package tunnel
 
 import (
+	"strings"
 	"time"
 
+	"github.com/tunnelpool/pool/internal/service"
 	"github.com/tunnelpool/pool/internal/wire"
 )
 
@@ -36,6 +38,10 @@ func (s *Service) checkNetwork(number int) error {
 		return badField("Services", "number %d has an idle time for UDP, and is a service of TCP", number)
 	case !s.isUDP():
 		return nil
+	case strings.Contains(s.Target, ",") || strings.HasPrefix(s.Target, service.UnixScheme):
+		return badField("Services", "number %d is a service of UDP, which has one target, HOST:PORT", number)
+	case s.Health != "":
+		return badField("Services", "number %d is a service of UDP, whose target cannot be checked", number)
 	}
 	setDefault(&s.UDPIdle, DefaultUDPIdle)
 	if s.UDPIdle < MinUDPIdle || s.UDPIdle > MaxUDPIdle {

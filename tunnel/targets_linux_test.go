@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"syscall"
@@ -55,4 +56,18 @@ func TestFullBacklog(t *testing.T) {
 		l, giveWay := crowded(t)
 		servedLate(t, mode, l, l.Addr().String(), giveWay)
 	})
+}
+
+// TestConnectTimeout is a service's own, and a user learns of it.
+func TestConnectTimeout(t *testing.T) {
+	const limit = 300 * time.Millisecond
+	h := startServer(t, pool.TLSPlain)
+	dead, _ := crowded(t)
+	g := startClient(t, h, dead.Addr().String(), func(cfg *ClientConfig) { cfg.Services[0].ConnectTimeout = limit })
+	begun := time.Now()
+	_, err := io.ReadAll(g.dial(t))
+	require.ErrorIs(t, err, syscall.ECONNRESET)
+	require.GreaterOrEqual(t, time.Since(begun), limit)
+	require.Less(t, time.Since(begun), DefaultConnectTimeout)
+	g.log.find(t, "did not answer in time")
 }

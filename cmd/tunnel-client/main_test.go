@@ -95,6 +95,12 @@ func TestWrongInput(t *testing.T) {
 		good + "--drain -1s":                              "--drain -1s: want 0 or more",
 		good + "--allow-from 10.1.2.3/8":                  `--allow-from "10.1.2.3/8": 10.1.2.3/8 has bits behind its prefix; is 10.0.0.0/8 meant, or 10.1.2.3?`,
 		good + "--allow-from wed=::/0":                    `--allow-from "wed=::/0": no -R is called "wed"; there is "8080"`,
+		good + "--connect-timeout 5":                      `--connect-timeout "5": want a time of at least 1ms, as in 500ms or 5s`,
+		good + "--connect-timeout web=5s":                 `--connect-timeout "web=5s": no -R is called "web"; there is "8080"`,
+		good + "--health http:/a --health tcp":            `--health "tcp": there is one for all services already, "http:/a"; put SERVICE= in front`,
+		good + "--health 8080=icmp":                       `--health "icmp": want "tcp" or "http:/PATH"`,
+		good + "--health-interval 1ms":                    `--health-interval "1ms": want a time of at least 100ms`,
+		"--server host -R 8080:3000,":                     `-R "8080:3000,": the target port is empty`,
 		good + "--log-level loud":                         `--log-level "loud": want debug, info, warn, error or none`,
 	} {
 		t.Run(args, func(t *testing.T) {

@@ -21,6 +21,7 @@ type publishFlags struct {
 	server, name                     string
 	reverse, forward                 []string
 	allowFrom, udpIdle, group        []string
+	targets                          targetFlags
 	tlsMode, tlsCA, tlsName          string
 	tlsCert, tlsKey                  string
 	keyFile, stateDir                string
@@ -44,6 +45,8 @@ that a user is served at once; and it reconnects for ever.
 
 PORT is public, on the server (0: the server chooses); HOST:HOSTPORT is the
 target here, HOST by default localhost. IPv6 addresses stand in brackets.
+Several targets, separated by commas, share the users and cover for each other;
+unix:/PATH is a target too.
 
   -L [NAME=][udp/][BIND:]PORT:[HOST:]HOSTPORT
 
@@ -52,6 +55,7 @@ HOST:HOSTPORT is a target of the server's, which its --allow-forward must name.`
 		Example: `  TUNNEL_KEY=… tunnel-client --server example.com -R 8080:3000
   tunnel-client --server example.com --key-file key -R web=8080:3000 -R ssh=2222:22
   tunnel-client --server example.com --key-file key -R 8080:192.168.1.20:80
+  tunnel-client --server example.com --key-file key -R 8080:3001,3002 --health http:/healthz
   tunnel-client --server example.com --key-file key -R udp/5353:127.0.0.1:53
   tunnel-client --server example.com --tls 2 --key-file key -R 8080:3000
   tunnel-client --server example.com --key-file key -L 5432:db:5432`,
@@ -61,6 +65,7 @@ HOST:HOSTPORT is a target of the server's, which its --allow-forward must name.`
 	fl.StringVar(&f.server, "server", "", "the tunnel-server, HOST or HOST:PORT (default port "+tunnel.DefaultPort+")")
 	fl.StringArrayVarP(&f.reverse, "reverse", "R", nil, "service to publish, as [NAME=][udp/][BIND:]PORT:[HOST:]HOSTPORT; repeatable")
 	fl.StringArrayVarP(&f.forward, "forward", "L", nil, "port here that leads to a target of the server's, as [NAME=][udp/][BIND:]PORT:[HOST:]HOSTPORT; repeatable")
+	f.targets.add(fl)
 	fl.StringArrayVar(&f.group, "group", nil, "share the public port with the clients of the same key that give this group for it, as [SERVICE=]NAME; repeatable")
 	fl.StringArrayVar(&f.allowFrom, "allow-from", nil, "prefixes of the users that are let in, as [SERVICE=]10.0.0.0/8,2001:db8::/32; repeatable (default: anywhere)")
 	fl.StringArrayVar(&f.udpIdle, "udp-idle", nil, fmt.Sprintf("how long a user of a UDP service is kept in mind while nothing is sent, as [SERVICE=]DURATION from %v to %v; repeatable (default %v)", tunnel.MinUDPIdle, tunnel.MaxUDPIdle, tunnel.DefaultUDPIdle))
@@ -226,7 +231,10 @@ func (f *publishFlags) perService(services []tunnel.Service) error {
 	if err != nil {
 		return err
 	}
-	return config.UDPIdle(f.udpIdle, services)
+	if err := config.UDPIdle(f.udpIdle, services); err != nil {
+		return err
+	}
+	return f.targets.apply(services)
 }
 
 func (f *publishFlags) checkNumbers() error {

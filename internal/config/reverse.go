@@ -2,7 +2,6 @@ package config
 
 import (
 	"fmt"
-	"net"
 	"net/netip"
 	"strconv"
 	"strings"
@@ -28,12 +27,13 @@ const reverseForm = "; the form is [NAME=][udp/][BIND:]PORT:[HOST:]HOSTPORT, as 
 
 // ParseReverse reads an -R argument:
 //
-//	[NAME=][udp/][BIND:]PORT:[HOST:]HOSTPORT
+//	[NAME=][udp/][BIND:]PORT:[HOST:]HOSTPORT[,[HOST:]HOSTPORT…]
 //
 // Two fields are PORT:HOSTPORT with the host localhost, three are
 // PORT:HOST:HOSTPORT, and only four have a BIND. IPv6 addresses stand in
-// brackets. PORT 0 lets the server choose. The name is by default the port as
-// text, or the target when the port is 0; for UDP with "udp/" in front.
+// brackets. PORT 0 lets the server choose. Each target may be unix:/PATH
+// instead. The name is by default the port as text, or the targets when the port
+// is 0; for UDP with "udp/" in front.
 func ParseReverse(text string) (tunnel.Service, error) {
 	s, err := parseReverse(text)
 	if err != nil {
@@ -55,35 +55,23 @@ func parseReverse(text string) (s tunnel.Service, err error) {
 	if ports, udp := strings.CutPrefix(rest, udpPrefix); udp {
 		s.Network, rest = "udp", ports
 	}
-	fields, err := splitFields(rest)
+	targets := strings.Split(rest, ",")
+	public, first, err := cutPublic(targets[0])
 	if err != nil {
 		return s, err
 	}
-	host := defaultHost
-	switch len(fields) {
-	case 2:
-	case 3:
-		host = fields[1]
-	case 4:
-		host = fields[2]
-		if s.Bind, err = parseBind(fields[0]); err != nil {
+	if len(public) == 2 {
+		if s.Bind, err = parseBind(public[0]); err != nil {
 			return s, err
 		}
-		fields = fields[1:]
-	default:
-		return s, fmt.Errorf("the number of fields between colons is %d, not 2, 3 or 4", len(fields))
 	}
-	if s.Port, err = parsePort("public port", fields[0], 0); err != nil {
+	if s.Port, err = parsePort("public port", public[len(public)-1], 0); err != nil {
 		return s, err
 	}
-	port, err := parsePort("target port", fields[len(fields)-1], 1)
-	if err != nil {
+	targets[0] = first
+	if s.Target, err = parseTargets(targets); err != nil {
 		return s, err
 	}
-	if host, err = parseHost(host); err != nil {
-		return s, err
-	}
-	s.Target = net.JoinHostPort(host, strconv.Itoa(int(port)))
 	if s.Name == "" {
 		s.Name = strconv.Itoa(int(s.Port))
 		if s.Port == 0 {
@@ -92,7 +80,7 @@ func parseReverse(text string) (s tunnel.Service, err error) {
 		if s.Network == "udp" {
 			s.Name = udpPrefix + s.Name
 		}
-		s.Name = s.Name[:min(len(s.Name), maxName)]
+		s.Name = cutName(s.Name)
 	}
 	return s, nil
 }

@@ -40,6 +40,14 @@ func TestParseReverse(t *testing.T) {
 		"my web app=8080:nas:80":         {Name: "my web app", Port: 8080, Target: "nas:80"},
 		"a:b=8080:3000":                  {Name: "a:b", Port: 8080, Target: "localhost:3000"},
 		"udp/x=8080:3000":                {Name: "udp/x", Port: 8080, Target: "localhost:3000"},
+		"8080:3000,3001":                 {Name: "8080", Port: 8080, Target: "localhost:3000,localhost:3001"},
+		"8080:a:80,b:81,82":              {Name: "8080", Port: 8080, Target: "a:80,b:81,localhost:82"},
+		"[::]:8080:a:80,[::1]:81":        {Name: "8080", Bind: "::", Port: 8080, Target: "a:80,[::1]:81"},
+		"8080:unix:/run/app.sock":        {Name: "8080", Port: 8080, Target: "unix:/run/app.sock"},
+		"::1=[::1]:8080:unix:/a:b,80":    {Name: "::1", Bind: "::1", Port: 8080, Target: "unix:/a:b,localhost:80"},
+		"8080:a:80,unix:/s":              {Name: "8080", Port: 8080, Target: "a:80,unix:/s"},
+		"8080:unix:80":                   {Name: "8080", Port: 8080, Target: "unix:80"},
+		"0:unix:/run/app.sock":           {Name: "unix:/run/app.sock", Target: "unix:/run/app.sock"},
 		"größe=[::1]:1:[::2]:2":          {Name: "größe", Bind: "::1", Port: 1, Target: "[::2]:2"},
 		"udp/5353:127.0.0.1:53":          {Name: "udp/5353", Network: "udp", Port: 5353, Target: "127.0.0.1:53"},
 		"dns=udp/[::1]:53:[::1]:53":      {Name: "dns", Network: "udp", Bind: "::1", Port: 53, Target: "[::1]:53"},
@@ -85,7 +93,23 @@ func TestParseReverseRefuses(t *testing.T) {
 		{"8080:a b:80", `the target's host "a b" has a character that no host name has`},
 		{"8080:a/b:80", `the target's host "a/b" has a character that no host name has`},
 		{"8080:me@nas:80", `the target's host "me@nas" has a character that no host name has`},
-		{"8080:a,b:80", `the target's host "a,b" has a character that no host name has`},
+		{"8080:a,b:80", `the target port "a" is not a number from 1 to 65535`},
+		{"8080:3000,", "the target port is empty"},
+		{"8080:,3000", "the target port is empty"},
+		{"8080:a:80,:80", "the target's host is empty; leave it out for localhost"},
+		{"8080:a:80,b", `the target port "b" is not a number from 1 to 65535`},
+		{"8080:a:80,1:b:80", `the target "1:b:80" has 3 fields between colons, not 1 or 2`},
+		{"8080:a:80,9090:b:80", `the target "9090:b:80" has 3 fields between colons, not 1 or 2`},
+		{"8080:a:80,[::1:80", "an opening bracket without its closing one"},
+		{"8080:80" + strings.Repeat(",80", 32), "there are 33 targets; 32 is the limit"},
+		{"8080:unix:run/app.sock", `the path "run/app.sock" of the Unix socket does not begin with '/'`},
+		{"8080:80,unix:app.sock", `the path "app.sock" of the Unix socket does not begin with '/'`},
+		{"8080:unix:", `the path "" of the Unix socket does not begin with '/'`},
+		{"unix:/run/app.sock", `the public port "unix" is not a number from 0 to 65535`},
+		{"x:8080:nas:unix:/s", "the number of fields before unix: is 3, not 1 or 2"},
+		{"web=8080:unix:/a=b", `the path "/a=b" of the Unix socket has a ',', a '=' or a character that does not print`},
+		{"8080:unix:/a\x1bb", `the path "/a\x1bb" of the Unix socket has a ',', a '=' or a character that does not print`},
+		{"8080:unix:/" + strings.Repeat("a", 103), "the path of the Unix socket has 104 bytes; systems take 103"},
 		{"8080:a%b:80", `the target's host "a%b" has a character that no host name has`},
 		{"8080:*:80", `the target's host "*" has a character that no host name has`},
 		{"8080:a\x00b:80", `the target's host "a\x00b" has a character that no host name has`},
@@ -145,7 +169,7 @@ func formatReverse(s tunnel.Service) string {
 func FuzzParseReverse(f *testing.F) {
 	for _, seed := range []string{
 		"8080:3000", "0:nas:80", "web=[::1]:8080:[fe80::1%eth0]:80", "1.2.3.4:0:[::]:1", "a=b=1:2", "udp/1:2",
-		"", ":", "[", "]", "[]:1", "1:[::1%]:2", "1:a%b:2", "\x00=1:2", "é=1:ü:2", "[::1%=]:1:2:3", "0:a=b:1",
+		"", ":", "[", "]", "[]:1", "1:[::1%]:2", "1:a%b:2", "1:a:2,b:3,4", "1:unix:/s,2", "1:unix:s", "\x00=1:2", "é=1:ü:2", "[::1%=]:1:2:3", "0:a=b:1",
 	} {
 		f.Add(seed)
 	}
@@ -156,12 +180,17 @@ func FuzzParseReverse(f *testing.F) {
 			require.Zero(t, s)
 			return
 		}
-		host, port, err := net.SplitHostPort(s.Target)
-		require.NoError(t, err)
-		require.NotEmpty(t, host)
-		n, err := strconv.ParseUint(port, 10, 16)
-		require.NoError(t, err)
-		require.NotZero(t, n)
+		for target := range strings.SplitSeq(s.Target, ",") {
+			if strings.HasPrefix(target, "unix:/") {
+				continue
+			}
+			host, port, err := net.SplitHostPort(target)
+			require.NoError(t, err)
+			require.NotEmpty(t, host)
+			n, err := strconv.ParseUint(port, 10, 16)
+			require.NoError(t, err)
+			require.NotZero(t, n)
+		}
 		require.NotEmpty(t, s.Name)
 		require.True(t, utf8.ValidString(s.Name))
 		require.LessOrEqual(t, utf8.RuneCountInString(s.Name), maxName)

@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
+	"unicode/utf8"
 
 	"github.com/tunnelpool/pool/internal/wire"
 )
@@ -16,6 +18,26 @@ import (
 // UnixScheme begins the address of a target that listens on a Unix socket; the
 // socket's path follows.
 const UnixScheme = "unix:"
+
+// maxSocketPath is the longest path of a Unix socket that every system takes.
+const maxSocketPath = 103
+
+// CheckSocketPath refuses what a target's Unix socket cannot be called. A comma
+// would begin the next target, and '=' end a service's name.
+func CheckSocketPath(path string) error {
+	switch {
+	case !strings.HasPrefix(path, "/"):
+		return fmt.Errorf("the path %q of the Unix socket does not begin with '/'", path)
+	case len(path) > maxSocketPath:
+		return fmt.Errorf("the path of the Unix socket has %d bytes; systems take %d", len(path), maxSocketPath)
+	}
+	for _, r := range path {
+		if r == ',' || r == '=' || r == utf8.RuneError || !strconv.IsPrint(r) {
+			return fmt.Errorf("the path %q of the Unix socket has a ',', a '=' or a character that does not print", path)
+		}
+	}
+	return nil
+}
 
 // DialTarget connects to host:port, or to a Unix socket, and gives up after
 // timeout. On failure the reason is what the user's reset will carry.

@@ -1,0 +1,58 @@
+package main
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"github.com/tunnelpool/pool/internal/config"
+	"github.com/tunnelpool/pool/internal/service"
+	"github.com/tunnelpool/pool/tunnel"
+)
+
+// targetFlags are what a service can have for its targets, each [SERVICE=]VALUE.
+type targetFlags struct{ connectTimeout, health, healthInterval []string }
+
+func (f *targetFlags) add(fl *pflag.FlagSet) {
+	fl.StringArrayVar(&f.connectTimeout, "connect-timeout", nil, fmt.Sprintf("how long a target may take to accept a user, as [SERVICE=]DURATION; repeatable (default %v)", tunnel.DefaultConnectTimeout))
+	fl.StringArrayVar(&f.health, "health", nil, "check targets and pass those over that are not well, as [SERVICE=]tcp or [SERVICE=]http:/PATH; repeatable")
+	fl.StringArrayVar(&f.healthInterval, "health-interval", nil, fmt.Sprintf("time between two checks of a target, as [SERVICE=]DURATION; repeatable (default %v)", tunnel.DefaultHealthInterval))
+}
+
+// apply gives the services what the flags say of them.
+func (f *targetFlags) apply(services []tunnel.Service) error {
+	for _, flag := range []struct {
+		name   string
+		values []string
+		set    func(s *tunnel.Service, value string) error
+	}{
+		{"--connect-timeout", f.connectTimeout, func(s *tunnel.Service, value string) (err error) {
+			s.ConnectTimeout, err = duration(value, time.Millisecond)
+			return err
+		}},
+		{"--health", f.health, func(s *tunnel.Service, value string) error {
+			s.Health = value
+			_, err := service.ParseCheck(value)
+			return err
+		}},
+		{"--health-interval", f.healthInterval, func(s *tunnel.Service, value string) (err error) {
+			s.HealthInterval, err = duration(value, tunnel.MinHealthInterval)
+			return err
+		}},
+	} {
+		if err := config.PerService(flag.name, flag.values, services, flag.set); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// duration reads one that is no shorter than least.
+func duration(text string, least time.Duration) (time.Duration, error) {
+	d, err := time.ParseDuration(text)
+	if err != nil || d < least {
+		return 0, fmt.Errorf("want a time of at least %v, as in 500ms or 5s", least)
+	}
+	return d, nil
+}

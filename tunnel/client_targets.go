@@ -1,0 +1,101 @@
+package tunnel
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"strings"
+	"time"
+
+	"github.com/tunnelpool/pool/internal/service"
+)
+
+// Defaults and bounds of what a service can have beside its targets.
+const (
+	DefaultConnectTimeout = 10 * time.Second
+	DefaultHealthInterval = 5 * time.Second
+	MinHealthInterval     = 100 * time.Millisecond
+)
+
+// target is what the client remembers of where one service leads to.
+type target struct {
+	service Service
+	all     *service.Targets
+	trouble seldom
+	lost    seldom // datagrams
+}
+
+// splitTargets are the targets of a service, one by one.
+func splitTargets(s Service) []string { return strings.Split(s.Target, ",") }
+
+// checkTargets refuses what cannot be dialed. Errors do not say which service it
+// is of.
+func (s *Service) checkTargets() error {
+	targets := splitTargets(*s)
+	switch {
+	case len(targets) > service.MaxTargets:
+		return fmt.Errorf("there are %d targets; %d is the limit", len(targets), service.MaxTargets)
+	case s.ConnectTimeout < 0:
+		return fmt.Errorf("ConnectTimeout %v is negative", s.ConnectTimeout)
+	case s.HealthInterval != 0 && s.HealthInterval < MinHealthInterval:
+		return fmt.Errorf("HealthInterval %v is below %v", s.HealthInterval, MinHealthInterval)
+	}
+	for _, text := range targets {
+		if path, ok := strings.CutPrefix(text, service.UnixScheme+"/"); ok {
+			if err := service.CheckSocketPath("/" + path); err != nil {
+				return err
+			}
+			continue
+		}
+		host, port, err := net.SplitHostPort(text)
+		switch {
+		case host == "unix" && err == nil && strings.Trim(port, "0123456789") != "":
+			return service.CheckSocketPath(port)
+		case err != nil || port == "":
+			return fmt.Errorf("the target %q is not HOST:PORT", text)
+		case len(host) > 253:
+			return fmt.Errorf("the target has a host name of %d bytes", len(host))
+		}
+	}
+	if s.Health != "" {
+		if _, err := service.ParseCheck(s.Health); err != nil {
+			return fmt.Errorf("Health %q: %w", s.Health, err)
+		}
+	}
+	return nil
+}
+
+// newTarget prepares what a service leads to.
+func (c *Client) newTarget(s Service) *target {
+	t := &target{service: s}
+	t.all = service.NewTargets(splitTargets(s), s.ConnectTimeout, func(ch service.Change) { c.targetChanged(s.Name, ch) })
+	return t
+}
+
+// watchTargets checks the health of all targets for which that was asked, whether
+// the server can be reached or not, until ctx ends.
+func (c *Client) watchTargets(ctx context.Context) {
+	for _, t := range c.targets {
+		check, err := service.ParseCheck(t.service.Health)
+		if err != nil {
+			continue // none was asked for: checkTargets has seen to the rest
+		}
+		check.Interval = t.service.HealthInterval
+		check.Timeout = min(t.service.HealthInterval, t.service.ConnectTimeout)
+		c.tasks.Go(func() { t.all.Watch(ctx, check) }) // ends with ctx
+	}
+}
+
+// targetChanged tells that a target went down, or is well again.
+func (c *Client) targetChanged(name string, ch service.Change) {
+	switch {
+	case ch.Why == nil && ch.Of == 1:
+		c.log.Info("Service %q: target %s is well again", name, ch.Address)
+	case ch.Why == nil:
+		c.log.Info("Service %q: target %s is well again; %d of %d are", name, ch.Address, ch.Well, ch.Of)
+	case ch.Of == 1:
+		c.log.Warn("Service %q: %s", name, explainFailure(*ch.Why))
+	default:
+		c.log.Warn("Service %q: %s; users go to others, %d of %d targets are well", name, explainFailure(*ch.Why), ch.Well, ch.Of)
+	}
+}
