@@ -5,6 +5,7 @@ go 1.25.0
 require (
 	github.com/NodePassProject/logs v1.0.3
 	github.com/gofrs/flock v0.13.1
+	github.com/pires/go-proxyproto v0.15.0
 	github.com/spf13/cobra v1.10.2
 	github.com/spf13/pflag v1.0.10
 	github.com/stretchr/testify v1.12.1
