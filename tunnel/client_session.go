@@ -39,6 +39,7 @@ type clientSession struct {
 
 	carriers *clientCarriers
 	local    net.Addr                      // the control connection's
+	remote   net.Addr                      // likewise
 	final    [2 * maxServices]atomic.Bool  // services and forwards, as in Client.status, whose denial will not pass in this session
 	asked    [2 * maxServices]atomic.Int32 // Registers and Forwards that the server has not answered
 	told     bool                          // the server said GoAway; handle's own
@@ -168,10 +169,10 @@ func (cs *clientSession) handle(m wire.Message) error {
 	case wire.Forwarded:
 		return cs.granted(m)
 	case wire.Open:
-		return cs.open(m.Stream, m.Ref, cs.pooledEnd(m.ID))
+		return cs.open(m.Stream, m.Ref, m.User, cs.pooledEnd(m.ID))
 	case wire.Carry:
 		cs.pool.Overflowed()
-		return cs.open(m.Stream, m.Ref, cs.carriedEnd(m.Carrier, m.Stream))
+		return cs.open(m.Stream, m.Ref, m.User, cs.carriedEnd(m.Carrier, m.Stream))
 	case wire.Cancel:
 		cs.client.announced.answer(m.Stream, cs.link, &cs.client.tasks)
 	case wire.Canceled:
@@ -228,6 +229,7 @@ func (cs *clientSession) registered(m wire.Registered) error {
 		return nil
 	}
 	addr := publicAddr(c.cfg.Server, m.Addr)
+	c.targets[m.Ref].isUpAt(m.Addr, cs.remote)
 	if c.setStatus(cs, int(m.Ref), true, addr, "") {
 		c.tasks.Go(func() { cs.tellUp(svc, addr) }) // ends within warmWait
 	}

@@ -12,8 +12,8 @@ import (
 	"github.com/tunnelpool/pool/internal/wire"
 )
 
-// open begins a stream that the server announced.
-func (cs *clientSession) open(number uint32, ref uint16, end streamEnd) error {
+// open begins a stream that the server announced, for a user at an address.
+func (cs *clientSession) open(number uint32, ref uint16, user string, end streamEnd) error {
 	c := cs.client
 	if int(ref) >= len(c.cfg.Services) {
 		return fmt.Errorf("the server opened a stream for service %d, which we do not have", ref)
@@ -29,12 +29,12 @@ func (cs *clientSession) open(number uint32, ref uint16, end streamEnd) error {
 	}
 	c.active.add()
 	c.tasks.Add(1)
-	go cs.attend(number, ref, end) // ends with the stream, or when that is at rest
+	go cs.attend(number, ref, user, end) // ends with the stream, or when that is at rest
 	return nil
 }
 
 // attend serves one user: its connection, and a stream on it.
-func (cs *clientSession) attend(number uint32, ref uint16, end streamEnd) {
+func (cs *clientSession) attend(number uint32, ref uint16, user string, end streamEnd) {
 	c := cs.client
 	conn, err := c.announced.take(c.streams, end)
 	if err != nil {
@@ -59,6 +59,7 @@ func (cs *clientSession) attend(number uint32, ref uint16, end streamEnd) {
 			reached = refused == 0
 			return conn, refused
 		},
+		Preface: target.preface(user),
 		Reserve: func() bool { return end.reserve(conn) },
 	}, func(res relay.Result) {
 		c.count.sent.Add(res.Sent)

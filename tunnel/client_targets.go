@@ -4,9 +4,12 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"net/netip"
 	"strings"
+	"sync/atomic"
 	"time"
 
+	"github.com/tunnelpool/pool/internal/proxyheader"
 	"github.com/tunnelpool/pool/internal/service"
 )
 
@@ -22,7 +25,9 @@ type target struct {
 	service Service
 	all     *service.Targets
 	trouble seldom
-	lost    seldom // datagrams
+	lost    seldom                         // datagrams
+	headers proxyheader.Version            // 0: none
+	public  atomic.Pointer[netip.AddrPort] // the service's, for headers; nil: not known yet
 }
 
 // splitTargets are the targets of a service, one by one.
@@ -57,6 +62,11 @@ func (s *Service) checkTargets() error {
 			return fmt.Errorf("the target has a host name of %d bytes", len(host))
 		}
 	}
+	if s.ProxyProtocol != "" {
+		if _, err := proxyheader.ParseVersion(s.ProxyProtocol); err != nil {
+			return fmt.Errorf("ProxyProtocol %q: %w", s.ProxyProtocol, err)
+		}
+	}
 	if s.Health != "" {
 		if _, err := service.ParseCheck(s.Health); err != nil {
 			return fmt.Errorf("Health %q: %w", s.Health, err)
@@ -68,6 +78,7 @@ func (s *Service) checkTargets() error {
 // newTarget prepares what a service leads to.
 func (c *Client) newTarget(s Service) *target {
 	t := &target{service: s}
+	t.headers, _ = proxyheader.ParseVersion(s.ProxyProtocol) // 0 if there is to be none
 	t.all = service.NewTargets(splitTargets(s), s.ConnectTimeout, func(ch service.Change) { c.targetChanged(s.Name, ch) })
 	return t
 }
@@ -81,9 +92,35 @@ func (c *Client) watchTargets(ctx context.Context) {
 			continue // none was asked for: checkTargets has seen to the rest
 		}
 		check.Interval = t.service.HealthInterval
+		if t.headers != 0 {
+			check.Preface = proxyheader.Format(t.headers, netip.AddrPort{}, netip.AddrPort{})
+		}
 		check.Timeout = min(t.service.HealthInterval, t.service.ConnectTimeout)
 		c.tasks.Go(func() { t.all.Watch(ctx, check) }) // ends with ctx
 	}
+}
+
+// isUpAt notes where the server listens for the service. Of one that listens on
+// all its addresses, that of the control connection is taken.
+func (t *target) isUpAt(addr string, server net.Addr) {
+	public := proxyheader.Parse(addr)
+	if tcp, ok := server.(*net.TCPAddr); ok && public.Addr().IsUnspecified() {
+		public = netip.AddrPortFrom(tcp.AddrPort().Addr(), public.Port())
+	}
+	t.public.Store(&public)
+}
+
+// preface is what a connection to a target begins with. The user's address is the
+// server's word.
+func (t *target) preface(user string) []byte {
+	if t.headers == 0 {
+		return nil
+	}
+	var public netip.AddrPort
+	if at := t.public.Load(); at != nil {
+		public = *at
+	}
+	return proxyheader.Format(t.headers, proxyheader.Parse(user), public)
 }
 
 // targetChanged tells that a target went down, or is well again.

@@ -66,6 +66,11 @@ type Service struct {
 	// HealthInterval is the time between two checks of a target, default 5 s. A
 	// check takes no longer than it, or ConnectTimeout if that is shorter.
 	HealthInterval time.Duration
+
+	// ProxyProtocol has every connection to a target begin with a header of the
+	// PROXY protocol that tells the user's address and the public one: "v1" or
+	// "v2". Health checks send one that speaks for nobody. Default: none.
+	ProxyProtocol string
 }
 
 // sources is AllowFrom on the wire.

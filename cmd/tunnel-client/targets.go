@@ -7,17 +7,19 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/tunnelpool/pool/internal/config"
+	"github.com/tunnelpool/pool/internal/proxyheader"
 	"github.com/tunnelpool/pool/internal/service"
 	"github.com/tunnelpool/pool/tunnel"
 )
 
 // targetFlags are what a service can have for its targets, each [SERVICE=]VALUE.
-type targetFlags struct{ connectTimeout, health, healthInterval []string }
+type targetFlags struct{ connectTimeout, health, healthInterval, proxyProtocol []string }
 
 func (f *targetFlags) add(fl *pflag.FlagSet) {
 	fl.StringArrayVar(&f.connectTimeout, "connect-timeout", nil, fmt.Sprintf("how long a target may take to accept a user, as [SERVICE=]DURATION; repeatable (default %v)", tunnel.DefaultConnectTimeout))
 	fl.StringArrayVar(&f.health, "health", nil, "check targets and pass those over that are not well, as [SERVICE=]tcp or [SERVICE=]http:/PATH; repeatable")
 	fl.StringArrayVar(&f.healthInterval, "health-interval", nil, fmt.Sprintf("time between two checks of a target, as [SERVICE=]DURATION; repeatable (default %v)", tunnel.DefaultHealthInterval))
+	fl.StringArrayVar(&f.proxyProtocol, "proxy-protocol", nil, "tell targets users' addresses in a header of the PROXY protocol, as [SERVICE=]v1 or [SERVICE=]v2; repeatable")
 }
 
 // apply gives the services what the flags say of them.
@@ -38,6 +40,11 @@ func (f *targetFlags) apply(services []tunnel.Service) error {
 		}},
 		{"--health-interval", f.healthInterval, func(s *tunnel.Service, value string) (err error) {
 			s.HealthInterval, err = duration(value, tunnel.MinHealthInterval)
+			return err
+		}},
+		{"--proxy-protocol", f.proxyProtocol, func(s *tunnel.Service, value string) error {
+			s.ProxyProtocol = value
+			_, err := proxyheader.ParseVersion(value)
 			return err
 		}},
 	} {

@@ -21,6 +21,9 @@ type Task struct {
 	// Dial connects to the target, once. On failure the reason goes to the
 	// user as a reset; the connection survives.
 	Dial func(ctx context.Context) (net.Conn, wire.ResetReason)
+	// Preface is what the target gets in front of the user's first byte, at once
+	// and in one write with that byte if it is there. At most a few hundred bytes.
+	Preface []byte
 	// Reserve keeps the connection's place in the pool before the server is
 	// told that it may be used again. False: it is closed instead.
 	Reserve func() bool
@@ -52,7 +55,25 @@ func Attend(ctx context.Context, conn net.Conn, t Task, over func(Result)) {
 		go s.copyOut() // ends when target or conn does; finish waits for it
 	}
 	s.guard(ctx)
+	if refused == 0 {
+		s.begins(f, t.Preface)
+	}
 	s.attend(f, t.Reserve, over)
+}
+
+// begins sends the preface to a target that has just accepted, whose socket has
+// room for it; or leaves it to the user's first bytes, if they are here.
+func (s *stream) begins(f *frameReader, preface []byte) {
+	if len(preface) == 0 {
+		return
+	}
+	if f.payloadNext() {
+		s.preface = preface
+		return
+	}
+	if _, err := s.end.Write(preface); err != nil {
+		s.abort(wire.ResetAborted)
+	}
 }
 
 // attend is the stream after the dial, until it is over or at rest.

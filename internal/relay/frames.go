@@ -173,6 +173,16 @@ func (f *frameReader) more(n int) error {
 	return err
 }
 
+// payloadNext reports whether the next frame is this stream's DATA, and some of
+// its payload is here already.
+func (f *frameReader) payloadNext() bool {
+	if f.w-f.r <= wire.FrameHeaderSize {
+		return false
+	}
+	h, err := wire.ParseFrameHeader(f.buf[f.r:f.w])
+	return err == nil && h.Stream == f.stream && h.Type == wire.FrameData
+}
+
 // one returns the single payload byte of a RESET or DONE frame.
 func (f *frameReader) one() (byte, error) {
 	if err := f.more(1); err != nil {

@@ -255,3 +255,15 @@ func serve(ctx context.Context, user net.Conn, next func(context.Context) (*Offe
 	Serve(ctx, user, next, func(res Result) { over <- res })
 	return <-over
 }
+
+// readable reports whether c has something to read, or has ended, and takes none
+// of it.
+func readable(c syscall.Conn) bool {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return false
+	}
+	there := false
+	_ = raw.Control(func(fd uintptr) { there = pollReadable(fd) })
+	return there
+}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -46,6 +47,8 @@ type stream struct {
 	writing sync.Mutex // held for writes on conn until acked
 	number  uint32
 	conn    net.Conn // the pooled connection
+
+	preface []byte // goes out with the first payload; the reader's own
 
 	sent, received atomic.Int64
 	writerDone     chan struct{}
@@ -336,6 +339,9 @@ func (s *stream) deliver(f *frameReader, n int) error {
 	return f.payload(n, func(b []byte) error {
 		if failed {
 			return nil
+		}
+		if s.preface != nil {
+			b, s.preface = slices.Concat(s.preface, b), nil
 		}
 		if _, err := s.end.Write(b); err != nil {
 			failed = true
