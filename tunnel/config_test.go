@@ -28,6 +28,7 @@ func TestServerConfigErrors(t *testing.T) {
 		{"huge pool", func(c *ServerConfig) { c.PoolMax = wire.MaxPool + 1 }, "PoolMax: 1048577"},
 		{"heartbeat", func(c *ServerConfig) { c.Heartbeat = time.Millisecond }, "Heartbeat: 1ms is not between 10ms and 10m0s"},
 		{"wait", func(c *ServerConfig) { c.Wait = -1 }, "Wait: -1ns is negative"},
+		{"proxies", func(c *ServerConfig) { c.TrustProxy = []netip.Prefix{{}} }, "TrustProxy: an empty prefix"},
 		{"ports", func(c *ServerConfig) { c.AllowPorts = "a-b" }, "AllowPorts: "},
 		{"mode", func(c *ServerConfig) { c.TLS = "3" }, `ServerConfig: TLS: unknown TLS mode "3"`},
 		{"no certificate", func(c *ServerConfig) { c.TLS = pool.TLSVerified }, "ServerConfig: TLSConfig: TLS mode 2 needs a certificate"},

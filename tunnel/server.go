@@ -49,6 +49,12 @@ type ServerConfig struct {
 	// see [Service.AllowFrom].
 	AllowFrom []netip.Prefix
 
+	// TrustProxy are the prefixes of proxies in front of the public ports, whose
+	// word for a user's address is taken. Who comes from there must send a header
+	// of the PROXY protocol, version 1 or 2, within 5 s, or is reset; what others
+	// send is the user's own. Default: nobody.
+	TrustProxy []netip.Prefix
+
 	// TLS is the mode, default self-signed. TLSConfig brings a certificate,
 	// which TLSVerified requires.
 	TLS       pool.TLSMode
@@ -144,6 +150,7 @@ type Server struct {
 	users    *crowd         // those and who may become one
 	crowded  seldom         // paces what is logged of users without a place
 	strange  seldom         // and of users from elsewhere
+	proxies  proxies        // in front of public ports
 	pools    pooledBudget   // connections
 	keyring  *Keyring
 	maxPorts int // public ports
@@ -188,6 +195,10 @@ type ServerStats struct {
 	Dropped   uint64           // datagrams of UDP services that did not get on here
 	Pools     []pool.Stats     // one per client connected
 	Door      pool.AcceptStats // the tunnel port's front door
+
+	// Headerless are the users who came by a trusted proxy that sent no proper
+	// header, and were reset.
+	Headerless uint64
 }
 
 // NewServer checks cfg and binds the tunnel's port; [Server.Run] serves. The
@@ -228,6 +239,8 @@ func NewServer(cfg ServerConfig) (*Server, error) {
 		}
 	}
 	s.users, s.pools.limit = newCrowd(cfg.MaxStreams, cfg.Wait), cfg.MaxPooled
+	s.proxies.any, s.proxies.wait = len(cfg.TrustProxy) > 0, headerWait
+	s.proxies.from, _ = access.NewSources(cfg.TrustProxy) // fill saw to it
 	s.maxPorts = portLimit(descriptorLimit())
 	s.streams, s.cut = context.WithCancel(context.Background())
 	return s, nil
@@ -254,6 +267,9 @@ func (cfg *ServerConfig) fill() error {
 	}
 	if _, err := access.NewSources(cfg.AllowFrom); err != nil {
 		return badField("AllowFrom", "%w", err)
+	}
+	if _, err := access.NewSources(cfg.TrustProxy); err != nil {
+		return badField("TrustProxy", "%w", err)
 	}
 	setDefault(&cfg.Listen, DefaultListen)
 	setDefault(&cfg.AllowPorts, DefaultAllowPorts)
@@ -406,6 +422,7 @@ func (s *Server) Stats() ServerStats {
 		Dropped: s.count.dropped.Load(),
 		Door:    s.door.Stats(),
 	}
+	st.Headerless = s.proxies.headerless.Load()
 	sessions := s.allSessions()
 	st.Sessions = len(sessions)
 	st.Services = s.servicesNow()

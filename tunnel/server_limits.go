@@ -50,7 +50,7 @@ func (e *entrance) Accept() (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		if !e.from.allow(user.RemoteAddr()) {
+		if !e.server.proxies.speak(user) && !e.from.allow(user.RemoteAddr()) {
 			e.server.fromElsewhere(user.RemoteAddr(), e.Addr())
 			relay.Reset(user)
 			continue

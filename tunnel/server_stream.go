@@ -51,6 +51,12 @@ type visit struct {
 // serveUser takes one user through: a warm connection, a stream, and the
 // connection back. It owns user. It may return before that, see over.
 func (s *Server) serveUser(sv *published, user net.Conn) {
+	if s.proxies.any {
+		if user = s.introduce(sv, user); user == nil {
+			sv.entrance.left()
+			return
+		}
+	}
 	v := &visit{server: s, service: sv, user: user, patience: time.Now().Add(s.cfg.Wait)}
 	s.tasks.Add(1)
 	s.active.add()

@@ -52,6 +52,7 @@ func TestWrongInput(t *testing.T) {
 		"--bind localhost":                  `--bind: "localhost" is not an IP address`,
 		"--bind 127.0.0.1:80":               `--bind: "127.0.0.1:80" is not an IP address`,
 		"--allow-ports=":                    "--allow-ports is empty",
+		"--trust-proxy lb.example":          `--trust-proxy: "lb.example" is not a prefix`,
 		"--allow-ports http":                `--allow-ports: "http" is not a port`,
 		"--allow-ports 0":                   `--allow-ports: "0" is not a port`,
 		"--allow-ports 9-8":                 "--allow-ports: range 9-8 runs backwards",

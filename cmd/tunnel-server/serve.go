@@ -23,6 +23,7 @@ import (
 type serveFlags struct {
 	listen, bind, allowPorts string
 	allowForward, allowFrom  string
+	trustProxy               string
 	tlsMode, tlsCert, tlsKey string
 	tlsClientCA              string
 	keyFile, stateDir        string
@@ -58,6 +59,7 @@ The first start makes a key and prints the command for the client.`,
 	fl.StringVar(&f.allowPorts, "allow-ports", tunnel.DefaultAllowPorts, "public ports that clients may publish, as in 8080,9000-9999")
 	fl.StringVar(&f.allowForward, "allow-forward", "", "targets that users of clients may reach with -L, as in db:5432,10.0.0.7:8000-8099,*:22 (default none)")
 	fl.StringVar(&f.allowFrom, "allow-from", "", "prefixes from which clients may connect, as in 10.0.0.0/8,2001:db8::/32 (default anywhere)")
+	fl.StringVar(&f.trustProxy, "trust-proxy", "", "prefixes of proxies in front of the public ports, as in 10.0.0.0/8; users from there must send a PROXY protocol header, whose address is believed")
 	fl.StringVar(&f.tlsMode, "tls", string(pool.TLSSelfSigned), "TLS mode: 0 plain, 1 self-signed, 2 verified certificate")
 	fl.StringVar(&f.tlsCert, "tls-cert", "", "certificate chain, PEM file (mode 2)")
 	fl.StringVar(&f.tlsKey, "tls-key", "", "private key of the certificate, PEM file (mode 2)")
@@ -129,10 +131,15 @@ func (f *serveFlags) serverConfig() (tunnel.ServerConfig, error) {
 	if err != nil {
 		return tunnel.ServerConfig{}, cli.Usage(err)
 	}
-	var from access.Sources
+	var from, proxies access.Sources
 	if f.allowFrom != "" {
 		if from, err = access.ParseSources(f.allowFrom); err != nil {
 			return tunnel.ServerConfig{}, cli.Usagef("--allow-from: %w", err)
+		}
+	}
+	if f.trustProxy != "" {
+		if proxies, err = access.ParseSources(f.trustProxy); err != nil {
+			return tunnel.ServerConfig{}, cli.Usagef("--trust-proxy: %w", err)
 		}
 	}
 	for _, check := range []struct {
@@ -164,6 +171,7 @@ func (f *serveFlags) serverConfig() (tunnel.ServerConfig, error) {
 		TLS: mode, TLSConfig: tlsConfig, PoolMax: f.poolMax,
 		Heartbeat: f.heartbeat, Wait: f.wait, Linger: f.linger, Drain: f.drain, MaxSessions: f.maxSessions,
 		MaxStreams: f.maxStreams, MaxStreamsPerService: f.maxPerService, MaxFlows: f.maxFlows,
+		TrustProxy: proxies.Prefixes(),
 	}, nil
 }
 

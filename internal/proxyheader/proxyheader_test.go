@@ -98,7 +98,11 @@ func TestReadTakesNothingElse(t *testing.T) {
 			}
 			for n := range len(tt.header) {
 				_, err := Read(bytes.NewReader(tt.header[:n]))
-				require.Error(t, err, "%d bytes of it", n)
+				want := io.ErrUnexpectedEOF
+				if n == 0 {
+					want = io.EOF
+				}
+				require.Equal(t, want, err, "%d bytes of it", n)
 			}
 		})
 	}

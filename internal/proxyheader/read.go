@@ -26,8 +26,8 @@ var ErrMalformed = errors.New("malformed PROXY header")
 
 // Read reads a header of either version, and not a byte more, so that whatever
 // reads on finds what the user said. It returns whom the header speaks for, which
-// is invalid if it speaks for the proxy itself or does not know. r must give up by
-// itself.
+// is invalid if it speaks for the proxy itself or does not know. The error is
+// io.EOF only if there was nothing to read. r must give up by itself.
 func Read(r io.Reader) (user netip.AddrPort, err error) {
 	b := make([]byte, minV1, maxV1)
 	if _, err := io.ReadFull(r, b); err != nil {
@@ -40,6 +40,9 @@ func Read(r io.Reader) (user netip.AddrPort, err error) {
 		b, err = readBlock(r, b)
 	default:
 		err = fmt.Errorf("%w: it does not begin as one", ErrMalformed)
+	}
+	if err == io.EOF {
+		err = io.ErrUnexpectedEOF
 	}
 	if err != nil {
 		return netip.AddrPort{}, err

@@ -1,0 +1,99 @@
+package tunnel
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/tunnelpool/pool/internal/access"
+	"github.com/tunnelpool/pool/internal/proxyheader"
+	"github.com/tunnelpool/pool/internal/relay"
+)
+
+// headerWait is how long a trusted proxy may take to say whom it speaks for.
+const headerWait = 5 * time.Second
+
+// proxies are those whose word for a user's address is taken.
+type proxies struct {
+	any        bool
+	from       access.Sources
+	wait       time.Duration // for a header
+	headerless atomic.Uint64 // users without a header
+	told       seldom        // paces what is logged of them
+}
+
+// speak reports whether conn is a trusted proxy's, for a user whose address its
+// header gives.
+func (p *proxies) speak(conn net.Conn) bool {
+	if !p.any {
+		return false
+	}
+	_, tcp := conn.(*net.TCPConn)
+	return tcp && p.from.Allow(conn.RemoteAddr())
+}
+
+// proxiedUser is a user who came by a proxy. What relay wants of a socket, it
+// finds there.
+type proxiedUser struct {
+	*net.TCPConn
+	address net.Addr
+}
+
+func (u *proxiedUser) RemoteAddr() net.Addr { return u.address }
+func (u *proxiedUser) NetConn() net.Conn    { return u.TCPConn }
+
+// introduce returns the user with the address that a trusted proxy gives in its
+// header, which it must send at once. Nil: it did not, or the service does not let
+// users in from there, and it was reset.
+func (s *Server) introduce(sv *published, conn net.Conn) net.Conn {
+	if !s.proxies.speak(conn) {
+		return conn
+	}
+	conn.SetReadDeadline(time.Now().Add(s.proxies.wait))
+	stop := context.AfterFunc(s.streams, func() { conn.SetReadDeadline(time.Unix(1, 0)) })
+	user, err := proxyheader.Read(conn)
+	if !stop() && err == nil {
+		err = context.Cause(s.streams)
+	}
+	if err != nil {
+		s.notIntroduced(sv, conn.RemoteAddr(), err)
+		relay.Reset(conn)
+		return nil
+	}
+	conn.SetReadDeadline(time.Time{})
+	introduced := conn // the proxy speaks for itself, or does not know
+	if user.IsValid() {
+		introduced = &proxiedUser{conn.(*net.TCPConn), net.TCPAddrFromAddrPort(user)}
+	}
+	if !sv.from.allow(introduced.RemoteAddr()) {
+		s.fromElsewhere(introduced.RemoteAddr(), sv.public.Addr())
+		relay.Reset(conn)
+		return nil
+	}
+	return introduced
+}
+
+// notIntroduced counts a connection of a trusted proxy without a header, and
+// tells of it now and then. One that says nothing and leaves is how proxies look
+// whether a port is open.
+func (s *Server) notIntroduced(sv *published, proxy net.Addr, err error) {
+	switch {
+	case err == io.EOF, errors.Is(err, syscall.ECONNRESET), s.streams.Err() != nil:
+		return
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		err = fmt.Errorf("no whole PROXY header within %v", s.proxies.wait)
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		err = errors.New("the connection ended in the PROXY header")
+	}
+	s.proxies.headerless.Add(1)
+	if muted, ok := s.proxies.told.pass(time.Now()); ok {
+		s.log.Warn("%s: a user by the proxy %s is reset: %s; who is in --trust-proxy must send a header of the PROXY protocol%s",
+			sv.label(), proxy, quoteSafe(err.Error()), mutedNote(muted))
+	}
+}
