@@ -24,8 +24,8 @@ func TestAccess(t *testing.T) {
 	}
 
 	t.Run("where from", func(t *testing.T) {
-		server := start(documented(t, "ACCESS.md", "tunnel-server --allow-from 127.0.0.0/8,2001:db8::/32"), local...)
-		words := documented(t, "ACCESS.md", "tunnel-client --server HOST -R web=8080:3000 -R ssh=2222:22 --allow-from ssh=192.0.2.0/24,2001:db8::7")
+		server := start(shown(t, "ACCESS.md", "tunnel-server --allow-from 127.0.0.0/8,2001:db8::/32"), local...)
+		words := shown(t, "ACCESS.md", "tunnel-client --server HOST -R web=8080:3000 -R ssh=2222:22 --allow-from ssh=192.0.2.0/24,2001:db8::7")
 		page := web(t, "page")
 		client := start(with(words, "HOST", server.line(listening)[1], "8080:3000", "0:"+page, "2222:22", "0:"+page))
 		require.Equal(t, "page", fetch(t, client.line(`Service "web" is up: (\S+) leads to`)[1]))
@@ -49,11 +49,11 @@ func TestAccess(t *testing.T) {
 	t.Run("certificates", func(t *testing.T) {
 		site, staff := newAuthority(t), newAuthority(t)
 		cert, certKey := site.issue(t, "tunnel.example")
-		words := documented(t, "ACCESS.md", "tunnel-server --tls 2 --tls-cert server.pem --tls-key server.key --tls-client-ca clients-ca.pem")
+		words := shown(t, "ACCESS.md", "tunnel-server --tls 2 --tls-cert server.pem --tls-key server.key --tls-client-ca clients-ca.pem")
 		server := start(with(words, "server.pem", cert, "server.key", certKey, "clients-ca.pem", staff.file), local...)
 		at := server.line(listening)[1]
 		trust := []string{"--tls-ca", site.file, "--tls-name", "tunnel.example"}
-		words = documented(t, "ACCESS.md", "tunnel-client --server HOST --tls 2 --tls-cert client.pem --tls-key client.key -R web=8080:3000")
+		words = shown(t, "ACCESS.md", "tunnel-client --server HOST --tls 2 --tls-cert client.pem --tls-key client.key -R web=8080:3000")
 		page := web(t, "page")
 
 		none := startClient(t, key, at, append(trust, "--tls", "2", "-R", "0:"+page)...)

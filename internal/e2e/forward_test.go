@@ -11,20 +11,6 @@ import (
 	pool "github.com/tunnelpool/pool"
 )
 
-// commands are the lines of a page of docs/ that run a program, without it.
-func commands(t *testing.T, page, program string) (args []string) {
-	t.Helper()
-	text, err := os.ReadFile("../../docs/" + page)
-	require.NoError(t, err)
-	for line := range strings.Lines(string(text)) {
-		if rest, ok := strings.CutPrefix(strings.TrimSpace(line), program+" "); ok {
-			args = append(args, rest)
-		}
-	}
-	require.NotEmpty(t, args, "%s runs no %s", page, program)
-	return args
-}
-
 // TestForwardingPage does what docs/FORWARDING.md says, with a page in the place
 // of the database.
 func TestForwardingPage(t *testing.T) {

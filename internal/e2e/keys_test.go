@@ -12,16 +12,6 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// documented fails the test unless a page shows the command, and returns its
-// words.
-func documented(t *testing.T, page, command string) []string {
-	t.Helper()
-	text, err := os.ReadFile(filepath.Join("..", "..", "docs", page))
-	require.NoError(t, err)
-	require.Contains(t, strings.Split(string(text), "\n"), command, "%s does not show it", page)
-	return strings.Fields(command)
-}
-
 // prints runs a command to its good end and returns what it prints.
 func (h host) prints(words ...string) string {
 	h.t.Helper()
@@ -43,7 +33,7 @@ func TestKeys(t *testing.T) {
 	othersUser := user(t, other.line(`is up: (\S+) leads to`)[1])
 
 	reader, screen := openTerminal(t)
-	words := documented(t, "KEYS.md", "tunnel-server key add anna --ports 8000-8099")
+	words := shown(t, "KEYS.md", "tunnel-server key add anna --ports 8000-8099")
 	add := at.startOn(reader, screen, words[0], words[1:]...)
 	paste := add.line(`(?m)^  TUNNEL_KEY=(\S+) (tunnel-client --server HOST -R 8080:3000)$`)
 	add.line(`Key "anna" was made and kept in ` + filepath.Join(at.state, "keys.yaml"))
@@ -58,11 +48,11 @@ func TestKeys(t *testing.T) {
 	server.line(` joined \(key "anna", [0-9a-f]{16}\)`)
 	annas := user(t, public)
 
-	list := at.prints(documented(t, "KEYS.md", "tunnel-server key list")...)
+	list := at.prints(shown(t, "KEYS.md", "tunnel-server key list")...)
 	require.Regexp(t, `(?m)^anna +[0-9a-f]{16} +8000-8099 +all +- +- +on$`, list)
 	require.NotContains(t, list, paste[1])
 
-	at.prints(documented(t, "KEYS.md", "tunnel-server key revoke anna")...)
+	at.prints(shown(t, "KEYS.md", "tunnel-server key revoke anna")...)
 	begun := time.Now()
 	_, err := io.ReadAll(annas)
 	require.Error(t, err, "a reset, not an end in order")
