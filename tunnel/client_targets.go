@@ -69,7 +69,7 @@ func (s *Service) checkTargets() error {
 	}
 	if s.Health != "" {
 		if _, err := service.ParseCheck(s.Health); err != nil {
-			return fmt.Errorf("Health %q: %w", s.Health, err)
+			return fmt.Errorf("the health check %q: %w", s.Health, err)
 		}
 	}
 	return nil

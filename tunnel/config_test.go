@@ -75,7 +75,7 @@ func TestClientConfigErrors(t *testing.T) {
 		{"long socket", service(Service{Target: "unix:/" + strings.Repeat("x", 103)}), "has 104 bytes; systems take 103"},
 		{"socket with a sign", service(Service{Target: "unix:/a=b"}), "has a ',', a '='"},
 		{"connect timeout", service(Service{Target: "a:1", ConnectTimeout: -1}), "Services: number 1: ConnectTimeout -1ns is negative"},
-		{"health", service(Service{Target: "a:1", Health: "icmp"}), `Services: number 1: Health "icmp": want "tcp" or "http:/PATH"`},
+		{"health", service(Service{Target: "a:1", Health: "icmp"}), `Services: number 1: the health check "icmp": want "tcp" or "http:/PATH"`},
 		{"proxy protocol", service(Service{Target: "a:1", ProxyProtocol: "v3"}), `Services: number 1: ProxyProtocol "v3": want "v1" or "v2"`},
 		{"health interval", service(Service{Target: "a:1", HealthInterval: 1}), "Services: number 1: HealthInterval 1ns is below 100ms"},
 		{"target with an empty port", service(Service{Target: "localhost:"}), "is not HOST:PORT"},

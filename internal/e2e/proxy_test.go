@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"net/http"
@@ -25,8 +26,8 @@ location / { return 200 "$proxy_protocol_addr:$proxy_protocol_port > $proxy_prot
 func introduces(t *testing.T, address string, from net.Addr) (user, answer string) {
 	t.Helper()
 	dialer := net.Dialer{LocalAddr: from}
-	c := &http.Client{Timeout: patience, Transport: &http.Transport{DisableKeepAlives: true, Dial: func(network, address string) (net.Conn, error) {
-		c, err := dialer.Dial(network, address)
+	c := &http.Client{Timeout: patience, Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+		c, err := dialer.DialContext(ctx, network, address)
 		if err == nil {
 			user = c.LocalAddr().String()
 		}
