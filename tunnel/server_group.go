@@ -313,9 +313,14 @@ func (v *visit) doubt(b *backend) {
 	if b == nil || !v.grouped {
 		return
 	}
-	v.server.mu.Lock()
-	defer v.server.mu.Unlock()
-	b.trust.failed(time.Now())
+	s, now := v.server, time.Now()
+	s.mu.Lock()
+	news, others := b.trust.failed(now), v.service.shared()
+	pause, name := b.trust.until.Sub(now), b.owner.name
+	s.mu.Unlock()
+	if news && others {
+		s.log.Warn("%s: client %q failed a user; the others of the group get those who come in the next %v", v.service.label(), name, pause)
+	}
 }
 
 // judge notes how the user's last backend did. One whose target cannot be

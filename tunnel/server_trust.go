@@ -22,15 +22,16 @@ type trust struct {
 	trial    time.Time // when the first user came after that; zero: none has
 }
 
-// failed notes a user who was not served. Those who were offered before it was
-// known say nothing new.
-func (t *trust) failed(now time.Time) {
+// failed notes a user who was not served, and reports whether that is news: those
+// who were offered before it was known say nothing new.
+func (t *trust) failed(now time.Time) bool {
 	if t.trial.IsZero() && now.Before(t.until) {
-		return
+		return false
 	}
 	t.until = now.Add(min(minDoubt<<min(t.failures, 10), maxDoubt))
 	t.failures++
 	t.trial = time.Time{}
+	return true
 }
 
 // restored ends all doubt.

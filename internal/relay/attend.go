@@ -7,6 +7,7 @@ import (
 	"net"
 	"time"
 
+	"github.com/tunnelpool/pool/internal/shape"
 	"github.com/tunnelpool/pool/internal/wire"
 )
 
@@ -24,6 +25,8 @@ type Task struct {
 	// Preface is what the target gets in front of the user's first byte, at once
 	// and in one write with that byte if it is there. At most a few hundred bytes.
 	Preface []byte
+	// Limit bounds what the target sends and receives; nil: nothing does.
+	Limit *shape.Limit
 	// Reserve keeps the connection's place in the pool before the server is
 	// told that it may be used again. False: it is closed instead.
 	Reserve func() bool
@@ -44,6 +47,7 @@ func Attend(ctx context.Context, conn net.Conn, t Task, over func(Result)) {
 	s := newStream(nil)
 	s.number, s.conn, s.kick = t.Number, conn, true
 	s.acked.Store(true)
+	s.hold(t.Limit)
 	target, refused := t.Dial(ctx)
 	if refused != 0 {
 		s.end = nowhere{}
@@ -51,7 +55,7 @@ func Attend(ctx context.Context, conn net.Conn, t Task, over func(Result)) {
 		s.endOut(wire.FrameReset, refused)
 	} else {
 		crashResets(target)
-		s.end, s.in, f.to = target, newSource(target), target
+		s.end, s.in, f.to = target, newSource(target), s.bulkTo(target)
 		go s.copyOut() // ends when target or conn does; finish waits for it
 	}
 	s.guard(ctx)

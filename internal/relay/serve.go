@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/tunnelpool/pool/internal/handoff"
+	"github.com/tunnelpool/pool/internal/shape"
 	"github.com/tunnelpool/pool/internal/wire"
 )
 
@@ -40,6 +41,9 @@ type Offering struct {
 	// others. A user who has said nothing is offered to them then, or OwedWait
 	// after Ask was called, without the answer; who has waits for it.
 	Lost <-chan struct{}
+	// Limit bounds what the user sends and receives; nil: nothing does. It is that
+	// of the first offering.
+	Limit *shape.Limit
 	// End takes the connection back. It is called once.
 	End func(Verdict)
 }
@@ -60,9 +64,10 @@ func Serve(ctx context.Context, user net.Conn, next func(context.Context) (*Offe
 	}
 	s := newStream(user)
 	s.conn, s.number = o.Conn, o.Number
+	s.hold(o.Limit)
 	s.guard(ctx)
 	f := newFrameReader(s.conn, s.number)
-	f.to = user
+	f.to = s.bulkTo(user)
 	h := &handover{stream: s, frames: f, next: next, current: o, over: over}
 	s.begin()
 	s.conn.SetReadDeadline(time.Now().Add(o.AckWait)) // before the writer, whose abort may set its own

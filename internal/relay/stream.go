@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/tunnelpool/pool/internal/shape"
 	"github.com/tunnelpool/pool/internal/wire"
 )
 
@@ -76,6 +77,10 @@ type stream struct {
 	awaits    bool             // the reader waits for a frame
 	woken     bool             // by a deadline, to rest
 
+	limit  *shape.Limit       // of what passes the endpoint; nil: none, and so are the two below
+	halted context.Context    // ends when nothing is to be moved any more
+	halt   context.CancelFunc // ends halted
+
 	readerRests, writerRests func() bool // end their rest, unless it has ended; nil: they run
 	read                     func()      // the resting reader's way on
 	endGone                  bool        // the endpoint was closed with a reset
@@ -98,13 +103,14 @@ func (s *stream) begin() {
 	s.mu.Unlock()
 	n := 0
 	if room > 0 {
-		n = s.in.ready(head, room)
+		n = s.in.ready(head, s.piece(room))
 	}
 	var err error
 	if n == 0 {
 		err = writeFrame(s.conn, wire.FrameStart, s.number)
 	} else {
 		s.sent.Add(int64(n))
+		s.spend(n)
 		b := s.in.buf[:head+n]
 		s.keep(b[head:])
 		wire.PutFrameHeader(b, wire.FrameHeader{Type: wire.FrameStart, Stream: s.number})
@@ -140,7 +146,10 @@ func (s *stream) copyUntilRest() bool {
 		} else if in.bulk {
 			room = sendRoom(s.conn)
 		}
-		n, err := in.read(wire.FrameHeaderSize, room)
+		n, err := in.read(wire.FrameHeaderSize, s.piece(room))
+		if n > 0 && !s.await(n) {
+			continue // the endpoint is closed, and the next read tells
+		}
 		if n > 0 && !s.write(in.buf[:wire.FrameHeaderSize+n]) {
 			return false
 		}
@@ -200,6 +209,7 @@ func (s *stream) endOut(t wire.FrameType, why wire.ResetReason) {
 	switch {
 	case t == wire.FrameReset:
 		s.aborted = true
+		s.haltLocked()
 		s.sendResetLocked(why)
 	case s.kick && s.gotEnd == wire.FrameFin:
 		s.owesFin = true // it goes out with DONE, which the reader writes next
@@ -281,6 +291,7 @@ func (s *stream) abortLocked(why wire.ResetReason) {
 		return
 	}
 	s.aborted = true
+	s.haltLocked()
 	s.noteResetLocked(why)
 	s.boundLocked()
 	if s.sentEnd == wire.FrameFin && !s.endingOut && !s.owesFin {
@@ -300,6 +311,7 @@ func (s *stream) brokeLocked(err error) {
 		s.writeErr = err
 	}
 	s.aborted = true
+	s.haltLocked()
 	if s.conn != nil {
 		cut(s.conn)
 	}
@@ -314,6 +326,7 @@ func (s *stream) receivedEnd(t wire.FrameType, why wire.ResetReason) (over bool)
 	s.gotEnd = t
 	if t == wire.FrameReset {
 		s.aborted = true
+		s.haltLocked()
 		s.noteResetLocked(why)
 		s.boundLocked()
 		s.resetEndLocked()
@@ -343,7 +356,7 @@ func (s *stream) deliver(f *frameReader, n int) error {
 		if s.preface != nil {
 			b, s.preface = slices.Concat(s.preface, b), nil
 		}
-		if _, err := s.end.Write(b); err != nil {
+		if err := s.toEndpoint(b); err != nil {
 			failed = true
 			s.abort(wire.ResetAborted)
 		}
@@ -393,6 +406,7 @@ func (s *stream) finish(keep bool, err error) Result {
 	<-s.writerDone
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.haltLocked()
 	s.stopLookingLocked() // the connection may be another stream's from now on
 	s.stop()
 	if s.writeErr != nil {
