@@ -60,13 +60,14 @@ func (cs *clientSession) attend(number uint32, ref uint16, user string, end stre
 			return conn, refused
 		},
 		Preface: target.preface(user),
+		Limit:   target.limit,
 		Reserve: func() bool { return end.reserve(conn) },
 	}, func(res relay.Result) {
 		c.count.sent.Add(res.Sent)
 		c.count.received.Add(res.Received)
 		end.giveBack(conn, res.Keep)
 		if reached {
-			c.served.Add(-1)
+			c.ended(target)
 		}
 		if res.Err != nil {
 			c.log.Debug("Stream %d broke: %v", number, res.Err)
@@ -100,24 +101,40 @@ func (c *Client) dialTarget(ctx context.Context, t *target) (net.Conn, wire.Rese
 // reach dials a target, unless there are as many streams as there may be. On
 // success the stream counts among them.
 func (c *Client) reach(ctx context.Context, t *target) (net.Conn, []service.Failure) {
-	if c.served.Add(1) > int64(c.cfg.MaxStreams) {
-		c.served.Add(-1)
-		return nil, []service.Failure{{Address: t.service.Target, Reason: wire.ResetOverloaded, Err: errOverloaded}}
+	all, its, most := c.served.Add(1), t.served.Add(1), t.service.MaxStreams
+	var full error
+	switch {
+	case all > int64(c.cfg.MaxStreams):
+		full = errOverloaded
+	case most > 0 && its > int64(most):
+		full = errServiceFull
+	}
+	if full != nil {
+		c.ended(t)
+		return nil, []service.Failure{{Address: t.service.Target, Reason: wire.ResetOverloaded, Err: full}}
 	}
 	if t.service.isUDP() {
 		conn, reason, err := c.reachUDP(ctx, t)
 		if err != nil {
-			c.served.Add(-1)
+			c.ended(t)
 			return nil, []service.Failure{{Address: t.service.Target, Reason: reason, Err: err}}
 		}
 		return conn, nil
 	}
 	conn, failures := t.all.Dial(ctx)
 	if conn == nil {
-		c.served.Add(-1)
+		c.ended(t)
 	}
 	return conn, failures
 }
+
+// ended gives a stream's place back.
+func (c *Client) ended(t *target) {
+	c.served.Add(-1)
+	t.served.Add(-1)
+}
+
+var errServiceFull = errors.New("the service has as many users as it may have; see --max-streams-per-service")
 
 var errOverloaded = errors.New("as many streams as there may be; see --max-streams and the limit of open files (ulimit -n, LimitNOFILE=)")
 

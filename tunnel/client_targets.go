@@ -11,6 +11,7 @@ import (
 
 	"github.com/tunnelpool/pool/internal/proxyheader"
 	"github.com/tunnelpool/pool/internal/service"
+	"github.com/tunnelpool/pool/internal/shape"
 )
 
 // Defaults and bounds of what a service can have beside its targets.
@@ -26,6 +27,8 @@ type target struct {
 	all     *service.Targets
 	trouble seldom
 	lost    seldom                         // datagrams
+	limit   *shape.Limit                   // of all its streams together; nil: none
+	served  atomic.Int64                   // streams that it has
 	headers proxyheader.Version            // 0: none
 	public  atomic.Pointer[netip.AddrPort] // the service's, for headers; nil: not known yet
 }
@@ -77,7 +80,7 @@ func (s *Service) checkTargets() error {
 
 // newTarget prepares what a service leads to.
 func (c *Client) newTarget(s Service) *target {
-	t := &target{service: s}
+	t := &target{service: s, limit: shape.New(s.Rate)}
 	t.headers, _ = proxyheader.ParseVersion(s.ProxyProtocol) // 0 if there is to be none
 	t.all = service.NewTargets(splitTargets(s), s.ConnectTimeout, func(ch service.Change) { c.targetChanged(s.Name, ch) })
 	return t

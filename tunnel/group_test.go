@@ -175,7 +175,7 @@ func TestGroupDenies(t *testing.T) {
 		{"another key", func(cfg *ClientConfig) { cfg.Key = stranger }, "is held by a client with another key"},
 		{"other users", func(cfg *ClientConfig) {
 			cfg.Services[0].AllowFrom = []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}
-		}, `group "blue" lets users in from anywhere, and this client asks for 10.0.0.0/8`},
+		}, `is held by client "holder", and its group lets in other users`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			cfg := h.clientConfig("localhost:1")

@@ -186,6 +186,7 @@ func (c *serverSession) attend(number uint32, target *forwardTarget, end streamE
 			}
 			return conn, reason
 		},
+		Limit:   c.holder.limit.Load(),
 		Reserve: func() bool { return end.reserve(conn) },
 	}, func(res relay.Result) {
 		leave(placed)

@@ -87,7 +87,7 @@ func (s *Server) groupLocked(p *publisher, r wire.Register) *published {
 	}
 	for _, other := range s.publishers {
 		for _, sv := range other.services {
-			if sv.group == r.Group && sv.holder.key == p.key && sv.name == r.Name && sv.matches(r) && sv.of(p) == nil {
+			if sv.group == r.Group && sv.holder.key == p.key && sv.name == r.Name && sv.sources == r.Sources && sv.matches(r) && sv.of(p) == nil {
 				return sv
 			}
 		}
@@ -104,11 +104,6 @@ func (c *serverSession) joinGroupLocked(sv *published, r wire.Register) (*publis
 	}
 	if len(sv.backends) >= maxBackends {
 		return nil, nil, wire.TooMany, fmt.Sprintf("%d clients share port %d, which is the limit", maxBackends, sv.port())
-	}
-	// The port is one: nobody may open it to users whom the others keep out.
-	asked, _ := parseSources(r.Sources) // publish has read it
-	if now := sv.from.sources(); slices.ContainsFunc(sv.backends, (*backend).up) && now.String() != asked.String() {
-		return nil, nil, wire.PortHeld, fmt.Sprintf("group %s lets users in from %s, and this client asks for %s", quoted(sv.group), now, asked)
 	}
 	b := &backend{owner: p}
 	sv.backends = append(slices.Clone(sv.backends), b)
@@ -133,6 +128,8 @@ func (h *holding) reason(r wire.Register) string {
 		return held
 	case h.group == r.Group && h.name != r.Name:
 		return fmt.Sprintf("%s, and its group knows it as service %s", held, quoted(h.name))
+	case h.group == r.Group && h.sources != r.Sources:
+		return held + ", and its group lets in other users"
 	}
 	return fmt.Sprintf("%s, for its group %s", held, quoted(h.group))
 }

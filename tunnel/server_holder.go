@@ -3,10 +3,12 @@ package tunnel
 import (
 	"context"
 	"fmt"
+	"math"
 	"sync/atomic"
 	"time"
 
 	pool "github.com/tunnelpool/pool"
+	"github.com/tunnelpool/pool/internal/shape"
 	"github.com/tunnelpool/pool/internal/wire"
 )
 
@@ -16,6 +18,7 @@ type holder struct {
 	key     pool.KeyID
 	grant   atomic.Pointer[Grant]
 	users   *crowd
+	limit   atomic.Pointer[shape.Limit] // of what passes for its users; nil: none
 	pooled  pooledBudget
 	streams context.Context // of its users; ends when the key is taken back, or with all streams
 	revoke  context.CancelFunc
@@ -51,6 +54,21 @@ func (s *Server) entitle(h *holder, grant Grant) {
 		places = min(places, grant.MaxStreams)
 	}
 	h.users.resize(places)
+	h.setRate(grant.Rate)
+}
+
+// setRate changes the limit, for streams in progress too.
+func (h *holder) setRate(bytes int64) {
+	switch l := h.limit.Load(); {
+	case bytes <= 0 && l != nil:
+		l.SetRate(math.MaxInt64) // for those in progress
+		h.limit.Store(nil)
+	case bytes <= 0:
+	case l == nil:
+		h.limit.Store(shape.New(bytes))
+	case l.Rate() != bytes:
+		l.SetRate(bytes)
+	}
 }
 
 func (s *Server) severalKeys() bool { return s.keyring.Len() > 1 }

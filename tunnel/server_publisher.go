@@ -55,6 +55,7 @@ type published struct {
 
 	name      string
 	group     string        // whose clients share it; empty: it is one client's
+	sources   string        // as registered
 	backends  []*backend    // the clients that have it; at least one, without a group at most one
 	turn      int           // of backends, the first to be looked at for the next user
 	changed   chan struct{} // closed and replaced when it comes up somewhere, or is withdrawn

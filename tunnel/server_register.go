@@ -73,6 +73,7 @@ type holding struct {
 	service *published
 	group   string // of service
 	name    string // of service
+	sources string // of service
 	owner   *publisher
 	session *serverSession // nil while that client is away
 }
@@ -126,7 +127,7 @@ func (c *serverSession) claim(r wire.Register) (*published, *holding, wire.DenyC
 			if other.key != p.key {
 				return nil, nil, wire.PortHeld, fmt.Sprintf("port %d is held by a client with another key", r.Port)
 			}
-			return nil, &holding{sv, sv.group, sv.name, other, sv.of(other).session}, wire.OK, ""
+			return nil, &holding{sv, sv.group, sv.name, sv.sources, other, sv.of(other).session}, wire.OK, ""
 		}
 	}
 	if len(p.services) >= maxServices {
@@ -189,7 +190,7 @@ func (sv *published) port() uint16 {
 // upLocked makes the service one of the session, as b. Its users go on.
 func (sv *published) upLocked(b *backend, c *serverSession, r wire.Register) {
 	b.session, b.ref = c, r.Ref
-	sv.name, sv.group = r.Name, r.Group
+	sv.name, sv.group, sv.sources = r.Name, r.Group, r.Sources
 	from, _ := parseSources(r.Sources) // publish has read it
 	sv.from.set(from)
 	sv.announceLocked()

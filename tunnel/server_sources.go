@@ -16,13 +16,6 @@ type userSources struct {
 
 func (u *userSources) set(s access.Sources) { u.now.Store(&s) }
 
-func (u *userSources) sources() access.Sources {
-	if s := u.now.Load(); s != nil {
-		return *s
-	}
-	return access.Sources{}
-}
-
 func (u *userSources) allow(user net.Addr) bool {
 	s := u.now.Load()
 	return s == nil || s.Allow(user)

@@ -102,6 +102,13 @@ func TestWrongInput(t *testing.T) {
 		good + "--health-interval 1ms":                    `--health-interval "1ms": want a time of at least 100ms`,
 		good + "--proxy-protocol v3":                      `--proxy-protocol "v3": want "v1" or "v2"`,
 		"--server host -R 8080:3000,":                     `-R "8080:3000,": the target port is empty`,
+		good + "--group=":                                 `--group "": the name is missing`,
+		good + "--group a=b=c":                            `--group "a=b=c": no -R is called "a"; there is `,
+		good + "--group a\x01b":                           "-R: the group",
+		good + "--rate 50":                                `--rate "50": "50" has no unit`,
+		good + "--rate 4kbit":                             "-R: the rate of number 1: 500 bytes a second are too few",
+		good + "--max-streams-per-service 0":              `--max-streams-per-service "0": want a number, 1 at least`,
+		good + "--max-streams-per-service nope=1":         `--max-streams-per-service "nope=1": no -R is called "nope"`,
 		good + "--log-level loud":                         `--log-level "loud": want debug, info, warn, error or none`,
 	} {
 		t.Run(args, func(t *testing.T) {
@@ -136,7 +143,7 @@ func TestKeyIsNotShown(t *testing.T) {
 	good := []string{"--server", "host", "-R", "8080:3000"}
 	for _, args := range [][]string{
 		{key}, {"--key-file", key}, {"--key=" + key}, {"-k" + key}, {"-k=" + key}, {"-R", key}, {"TUNNEL_KEY=" + key},
-		{"--tls", key}, {"--pool-min", key}, {"--log-level", key}, {"--tls", "2", "--tls-ca", key},
+		{"--tls", key}, {"--pool-min", key}, {"--log-level", key}, {"--rate", key}, {"--group", "x=" + key}, {"--max-streams-per-service", key}, {"--tls", "2", "--tls-ca", key},
 	} {
 		status, out, errOut := run(context.Background(), append(good, args...)...)
 		require.Equal(t, 2, status, errOut)

@@ -1,10 +1,12 @@
 package main
 
 import (
+	"cmp"
 	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
+	"strconv"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -14,6 +16,7 @@ import (
 	"github.com/tunnelpool/pool/internal/cli"
 	"github.com/tunnelpool/pool/internal/config"
 	"github.com/tunnelpool/pool/internal/slack"
+	"github.com/tunnelpool/pool/internal/units"
 	"github.com/tunnelpool/pool/tunnel"
 )
 
@@ -21,6 +24,7 @@ type publishFlags struct {
 	server, name                     string
 	reverse, forward                 []string
 	allowFrom, udpIdle, group        []string
+	rate, maxPerService              []string
 	targets                          targetFlags
 	tlsMode, tlsCA, tlsName          string
 	tlsCert, tlsKey                  string
@@ -83,6 +87,8 @@ HOST:HOSTPORT is a target of the server's, which its --allow-forward must name.`
 	fl.DurationVar(&f.poolMaxInterval, "pool-max-interval", tunnel.DefaultPoolMaxInterval, "longest time between maintenance passes of the pool")
 	fl.IntVar(&f.carriers, "carriers", tunnel.DefaultCarriers, "connections that carry many users at once, for those who find none of the pool idle; 0: they wait for one")
 	fl.IntVar(&f.maxStreams, "max-streams", 0, "most users served at the same time (default: what the limit of open files allows)")
+	fl.StringArrayVar(&f.maxPerService, "max-streams-per-service", nil, "most users of a service at the same time, as [SERVICE=]N; more are reset; repeatable")
+	fl.StringArrayVar(&f.rate, "rate", nil, "most that passes for all users of a service, each way, as [SERVICE=]50Mbit, in kbit, Mbit, Gbit, KB, MB or GB a second; repeatable")
 	fl.DurationVar(&f.keepAlive, "keepalive", tunnel.DefaultKeepAlive, "longest idle time before TCP keep-alive probes")
 	fl.DurationVar(&f.heartbeat, "heartbeat", tunnel.DefaultHeartbeat, "time between signs of life; a server silent for three is gone")
 	fl.DurationVar(&f.drain, "drain", tunnel.DefaultDrain, "how long streams may finish when the client is stopped")
@@ -211,30 +217,43 @@ func (f *publishFlags) forwards() ([]tunnel.Forward, error) {
 	return forwards, nil
 }
 
+// maxRateText is longer than any rate, and shorter than a key: no error shows a
+// part of one.
+const maxRateText = 20
+
 // perService applies what is given as [SERVICE=]VALUE.
 func (f *publishFlags) perService(services []tunnel.Service) error {
-	err := config.PerService("--group", f.group, services, func(s *tunnel.Service, name string) error {
-		if name == "" {
-			return fmt.Errorf("the name is missing")
-		}
-		s.Group = name
-		return nil
-	})
-	if err != nil {
-		return err
-	}
-	err = config.PerService("--allow-from", f.allowFrom, services, func(s *tunnel.Service, value string) error {
-		from, err := access.ParseSources(value)
-		s.AllowFrom = from.Prefixes()
-		return err
-	})
-	if err != nil {
-		return err
-	}
-	if err := config.UDPIdle(f.udpIdle, services); err != nil {
-		return err
-	}
-	return f.targets.apply(services)
+	return cmp.Or(
+		config.PerService("--group", f.group, services, func(s *tunnel.Service, name string) error {
+			if name == "" {
+				return errors.New("the name is missing")
+			}
+			s.Group = name
+			return nil
+		}),
+		config.PerService("--rate", f.rate, services, func(s *tunnel.Service, rate string) (err error) {
+			if len(rate) > maxRateText {
+				return errors.New("want a number and a unit, for example 50Mbit")
+			}
+			s.Rate, err = units.ParseRate(rate)
+			return err
+		}),
+		config.PerService("--max-streams-per-service", f.maxPerService, services, func(s *tunnel.Service, most string) error {
+			n, err := strconv.ParseInt(most, 10, 32)
+			if err != nil || n < 1 {
+				return errors.New("want a number, 1 at least")
+			}
+			s.MaxStreams = int(n)
+			return nil
+		}),
+		config.PerService("--allow-from", f.allowFrom, services, func(s *tunnel.Service, value string) error {
+			from, err := access.ParseSources(value)
+			s.AllowFrom = from.Prefixes()
+			return err
+		}),
+		config.UDPIdle(f.udpIdle, services),
+		f.targets.apply(services),
+	)
 }
 
 func (f *publishFlags) checkNumbers() error {

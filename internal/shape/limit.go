@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"golang.org/x/sync/semaphore"
 	"golang.org/x/time/rate"
 )
 
@@ -21,14 +22,24 @@ const (
 	burstTime = 50 * time.Millisecond
 
 	minBurst = 1500
+	maxBurst = 1 << 30
+
+	// maxPiece is what fits a buffer that streams with little to say use too.
 	maxPiece = 16 << 10
 )
 
 // Limit bounds the bytes a second of all streams that share it, in each direction
-// for itself. They take turns. It is safe for concurrent use. A nil Limit bounds
+// for itself. They take turns, in order. It is safe for concurrent use. A nil Limit bounds
 // nothing.
 type Limit struct {
-	each [2]*rate.Limiter
+	each [2]*lane
+}
+
+// lane is one direction. One stream at a time waits for what is due, the others
+// for their turn: whoever gives up leaves nothing reserved behind.
+type lane struct {
+	*rate.Limiter
+	turn *semaphore.Weighted
 }
 
 // New makes a limit of so many bytes a second; nil for 0.
@@ -38,14 +49,17 @@ func New(bytesPerSecond int64) *Limit {
 	}
 	l := &Limit{}
 	for d := range l.each {
-		l.each[d] = rate.NewLimiter(rate.Limit(bytesPerSecond), burst(bytesPerSecond))
+		l.each[d] = &lane{
+			rate.NewLimiter(rate.Limit(bytesPerSecond), burst(bytesPerSecond)),
+			semaphore.NewWeighted(1),
+		}
 	}
 	return l
 }
 
 // burst is what passes within burstTime.
 func burst(bytesPerSecond int64) int {
-	return int(max(min(bytesPerSecond, 1<<40)/int64(time.Second/burstTime), minBurst))
+	return int(max(min(bytesPerSecond/int64(time.Second/burstTime), maxBurst), minBurst))
 }
 
 // SetRate changes the limit, for streams in progress too, to a rate above 0.
@@ -69,6 +83,10 @@ func (l *Limit) Piece() int {
 // they are not counted.
 func (l *Limit) Wait(ctx context.Context, d Direction, bytes int) error {
 	each := l.each[d]
+	if err := each.turn.Acquire(ctx, 1); err != nil {
+		return err
+	}
+	defer each.turn.Release(1)
 	for bytes > 0 {
 		n := min(bytes, each.Burst())
 		if err := each.WaitN(ctx, n); err == nil {
