@@ -60,6 +60,27 @@ func (sv *published) loseLocked(p *publisher) {
 	sv.backends = slices.DeleteFunc(slices.Clone(sv.backends), func(b *backend) bool { return b.owner == p })
 }
 
+// rememberLocked keeps the part of a client that is lost, for the users on it.
+func (sv *published) rememberLocked(lost *backend) {
+	lost.session = nil
+	sv.former = slices.DeleteFunc(sv.former, func(b *backend) bool { return b.open.Load() == 0 })
+	if len(sv.former) < maxBackends && lost.open.Load() > 0 {
+		sv.former = append(sv.former, lost)
+	}
+}
+
+// backendLocked is the part of a client that comes to share the service: its
+// former one, if users are still on it.
+func (sv *published) backendLocked(p *publisher) *backend {
+	for i, b := range sv.former {
+		if b.owner == p {
+			sv.former = slices.Delete(sv.former, i, i+1)
+			return b
+		}
+	}
+	return &backend{owner: p}
+}
+
 // lostToLocked reports whether a client will not have the service in its next
 // session. One of a group comes back to it.
 func (sv *published) lostToLocked(p *publisher) bool {
@@ -71,6 +92,7 @@ func (sv *published) lostToLocked(p *publisher) bool {
 func (p *publisher) awayLocked() {
 	for _, sv := range p.services {
 		if sv.shared() {
+			sv.rememberLocked(sv.of(p))
 			sv.loseLocked(p)
 			p.services = remove(p.services, sv)
 			continue
@@ -105,7 +127,7 @@ func (c *serverSession) joinGroupLocked(sv *published, r wire.Register) (*publis
 	if len(sv.backends) >= maxBackends {
 		return nil, nil, wire.TooMany, fmt.Sprintf("%d clients share port %d, which is the limit", maxBackends, sv.port())
 	}
-	b := &backend{owner: p}
+	b := sv.backendLocked(p)
 	sv.backends = append(slices.Clone(sv.backends), b)
 	p.services = append(p.services, sv)
 	for _, other := range sv.backends {
@@ -290,9 +312,9 @@ func (v *visit) asker(c *serverSession, number uint32) func(context.Context) (ha
 	if !v.others {
 		return ask
 	}
-	b := v.backend
+	sv, b := v.service, v.backend // the visit may go on elsewhere meanwhile
 	return func(ctx context.Context) (handoff.Answer, bool) {
-		v.doubt(b)
+		sv.doubt(b)
 		return ask(ctx)
 	}
 }
@@ -306,17 +328,14 @@ func (v *visit) lost(c *serverSession) <-chan struct{} {
 }
 
 // doubt notes that a backend failed a user.
-func (v *visit) doubt(b *backend) {
-	if b == nil || !v.grouped {
-		return
-	}
-	s, now := v.server, time.Now()
+func (sv *published) doubt(b *backend) {
+	s, now := sv.server, time.Now()
 	s.mu.Lock()
-	news, others := b.trust.failed(now), v.service.shared()
-	pause, name := b.trust.until.Sub(now), b.owner.name
+	news := sv.group != "" && b.trust.failed(now)
+	others, pause, name := sv.shared(), b.trust.until.Sub(now), b.owner.name
 	s.mu.Unlock()
 	if news && others {
-		s.log.Warn("%s: client %q failed a user; the others of the group get those who come in the next %v", v.service.label(), name, pause)
+		s.log.Warn("%s: client %q failed a user; the others of the group get those who come in the next %v", sv.label(), name, pause)
 	}
 }
 
@@ -328,7 +347,7 @@ func (v *visit) judge(res relay.Result) {
 	case b == nil:
 		return
 	case errors.Is(res.Err, relay.ErrNoAck), turnedDown(res.Reset):
-		v.doubt(b)
+		v.service.doubt(b)
 	case v.onTrial:
 		v.server.mu.Lock()
 		b.trust.restored()

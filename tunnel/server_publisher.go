@@ -57,6 +57,7 @@ type published struct {
 	group     string        // whose clients share it; empty: it is one client's
 	sources   string        // as registered
 	backends  []*backend    // the clients that have it; at least one, without a group at most one
+	former    []*backend    // of clients that were lost and left users behind, who go on
 	turn      int           // of backends, the first to be looked at for the next user
 	changed   chan struct{} // closed and replaced when it comes up somewhere, or is withdrawn
 	line      line          // its users who are held

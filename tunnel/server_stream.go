@@ -90,7 +90,7 @@ func (v *visit) over(res relay.Result) {
 // Those who waited are served in order of arrival.
 func (v *visit) offer(ctx context.Context) (*relay.Offering, error) {
 	if v.attempts > 0 {
-		v.doubt(v.backend)
+		v.service.doubt(v.backend)
 	}
 	leave, err := v.queue()
 	if err != nil {
