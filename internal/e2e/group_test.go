@@ -80,6 +80,7 @@ func TestGroup(t *testing.T) {
 	}
 	during := gather(10*time.Millisecond, call)
 	during.await(t, "served", func(v visit) bool { return v.err == nil })
+	time.Sleep(rivalry / 3)
 	killed := time.Now()
 	machines[0].client.kill()
 	time.Sleep(rivalry)
