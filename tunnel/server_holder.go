@@ -3,7 +3,6 @@ package tunnel
 import (
 	"context"
 	"fmt"
-	"math"
 	"sync/atomic"
 	"time"
 
@@ -57,11 +56,14 @@ func (s *Server) entitle(h *holder, grant Grant) {
 	h.setRate(grant.Rate)
 }
 
+// noRate is more bytes a second than any line carries.
+const noRate = 1 << 50
+
 // setRate changes the limit, for streams in progress too.
 func (h *holder) setRate(bytes int64) {
 	switch l := h.limit.Load(); {
 	case bytes <= 0 && l != nil:
-		l.SetRate(math.MaxInt64) // for those in progress
+		l.SetRate(noRate) // for those in progress
 		h.limit.Store(nil)
 	case bytes <= 0:
 	case l == nil:
