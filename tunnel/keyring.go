@@ -117,8 +117,12 @@ func (g Grant) compile() (Grant, error) {
 	return g, nil
 }
 
-// CheckKeyName says what is wrong with the name of a key.
+// CheckKeyName says what is wrong with the name of a key. It does not quote a key
+// that was given in the place of its name.
 func CheckKeyName(name string) error {
+	if _, err := pool.ParseKey(name); err == nil && len(name) >= madeKey {
+		return errors.New("that is a key, and a name for it is wanted")
+	}
 	letter := func(r rune) bool {
 		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9'
 	}
@@ -129,7 +133,10 @@ func CheckKeyName(name string) error {
 	return nil
 }
 
-const maxKeyName = 64
+const (
+	maxKeyName = 64
+	madeKey    = 43 // characters of a key as we make them
+)
 
 // label is what the log and a client's errors call the key.
 func (g Grant) label() string {

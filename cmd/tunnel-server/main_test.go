@@ -133,7 +133,7 @@ func TestWrongKeyIsNotShown(t *testing.T) {
 		}
 	}
 	t.Setenv("TUNNEL_KEY", "")
-	for _, args := range [][]string{{key}, {"--key-file", key}, {"--tls", key}, {"-x" + key}, {"--bind=" + key}, {"--pool-max", key}} {
+	for _, args := range [][]string{{key}, {"key", "add", key}, {"key", "revoke", key}, {"key", "show", key}, {"--key-file", key}, {"--tls", key}, {"-x" + key}, {"--bind=" + key}, {"--pool-max", key}} {
 		status, out, errOut := run(context.Background(), args...)
 		require.Equal(t, 2, status)
 		require.NotContains(t, out+errOut, key[:12])

@@ -124,8 +124,8 @@ func wrong(at *yaml.Node, format string, args ...any) error {
 func entry(name, value *yaml.Node) (Entry, error) {
 	e := Entry{line: name.Line, column: name.Column}
 	e.Name = name.Value
-	if name.Kind != yaml.ScalarNode || looksLikeKey(e.Name) {
-		return e, wrong(name, "a key's name is wanted here; the key itself stands behind %s: below it", fieldKey)
+	if name.Kind != yaml.ScalarNode {
+		return e, wrong(name, "a key's name is wanted here")
 	}
 	if err := tunnel.CheckKeyName(e.Name); err != nil {
 		return e, wrong(name, "%w", err)
@@ -140,7 +140,10 @@ func entry(name, value *yaml.Node) (Entry, error) {
 	seen := make(map[string]bool)
 	for i := 0; i < len(value.Content); i += 2 {
 		field, at := value.Content[i].Value, value.Content[i]
-		if seen[field] {
+		switch {
+		case isKey(field), field != fieldKey && isKey(value.Content[i+1].Value):
+			return e, wrong(at, "%s: a key stands in the place of something else", e.Name) // and is not quoted
+		case seen[field]:
 			return e, wrong(at, "%s: %.40q is there twice", e.Name, field)
 		}
 		seen[field] = true
@@ -157,9 +160,9 @@ func entry(name, value *yaml.Node) (Entry, error) {
 	return e, nil
 }
 
-// looksLikeKey tells a key as we make them, which must not be quoted.
-func looksLikeKey(text string) bool {
-	const made = 43 // characters, of 32 bytes
+// isKey tells a key as we make them.
+func isKey(text string) bool {
+	const made = 43 // characters
 	_, err := pool.ParseKey(text)
 	return err == nil && len(text) >= made
 }
@@ -196,9 +199,6 @@ func (e *Entry) set(field string, value *yaml.Node) error {
 		}
 		e.Off = text == "true"
 	default:
-		if looksLikeKey(field) {
-			return fmt.Errorf("the key wants %s: in front of it", fieldKey)
-		}
 		return fmt.Errorf("unknown field %.40q%s", field, nearest(field))
 	}
 	return nil

@@ -77,8 +77,11 @@ func TestMalformedFiles(t *testing.T) {
 		"anna:":                                 "line 1: anna: has no key; tunnel-server key add makes one",
 		"anna: {A}":                             "line 1: anna: want fields below it, each in a line and further to the right, as in key: …",
 		"# x\nanna:\nkey: {A}\n":                "line 2: anna: has no key",
-		"{A}:\n  ports: 80":                     "line 1: a key's name is wanted here; the key itself stands behind key: below it",
-		"anna:\n  {A}: x":                       "line 2: anna: the key wants key: in front of it",
+		"{A}:\n  ports: 80":                     "line 1: that is a key, and a name for it is wanted",
+		"anna:\n  {A}: x":                       "line 2: anna: a key stands in the place of something else",
+		"anna:\n  {A}:":                         "line 2: anna: a key stands in the place of something else",
+		"anna:\n  key: {A}\n  off: {B}":         "line 3: anna: a key stands in the place of something else",
+		"anna:\n  key: {A}\n  ports: {B}":       "line 3: anna: a key stands in the place of something else",
 		"anna:\n  {A}":                          "line 2: anna: want fields below it",
 		"an na:\n  key: {A}":                    `line 1: "an na" is not a key's name: want 1 to 64 letters, digits, dots, hyphens and underscores`,
 		"[anna]:\n  key: {A}":                   "line 1: a key's name is wanted here",
@@ -114,5 +117,6 @@ func TestMalformedFiles(t *testing.T) {
 		require.ErrorContains(t, err, want, text)
 		require.NotContains(t, err.Error(), "\n")
 		require.NotContains(t, err.Error(), keyA.Text()[:12])
+		require.NotContains(t, err.Error(), keyB.Text()[:12])
 	}
 }
