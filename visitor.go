@@ -23,7 +23,7 @@ func (a *Acceptor) receive(ctx context.Context, conn net.Conn, running *sync.Wai
 	v := &visitor{door: a, raw: conn, place: &handshakeEntry{source: sourceOf(ip)}}
 	if a.outside(ip) {
 		v.reject(RejectAddress, errOtherAddress)
-		hangUp(conn)
+		conn.Close()
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, a.handshakeTimeout)
