@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"runtime"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -200,6 +202,25 @@ func TestRevokedKeyOfTheAbsent(t *testing.T) {
 	eventually(t, func() bool { return len(p.Stats().Services) == 0 }, p.log.text)
 	_, err := net.DialTimeout("tcp", public, patience)
 	require.Error(t, err)
+}
+
+// TestRevokedKeyOfTheSilent: a stream at rest, which no goroutine looks after, is
+// cut too.
+func TestRevokedKeyOfTheSilent(t *testing.T) {
+	p := startPeople(t, pool.TLSSelfSigned)
+	anna := p.client(t, p.anna, startTarget(t, echo)).up(t)
+	user := anna.dial(t)
+	send(t, user, "in")
+	receive(t, user, "in")
+	copying := func() bool {
+		stacks := make([]byte, 8<<20)
+		return strings.Contains(string(stacks[:runtime.Stack(stacks, true)]), "relay.(*stream).copyOut")
+	}
+	require.True(t, copying(), "or this test sees nothing")
+	eventually(t, func() bool { return !copying() }, p.log.text)
+	p.set(t, p.ben)
+	wasReset(t, user)
+	eventually(t, func() bool { return p.Stats().Open == 0 && p.Stats().Sessions == 0 }, p.log.text)
 }
 
 // TestRightsOfAKey: what a key may not do is denied with its name; what changes
