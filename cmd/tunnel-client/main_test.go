@@ -100,6 +100,7 @@ func TestWrongInput(t *testing.T) {
 		good + "--health http:/a --health tcp":            `--health "tcp": there is one for all services already, "http:/a"; put SERVICE= in front`,
 		good + "--health 8080=icmp":                       `--health "icmp": want "tcp" or "http:/PATH"`,
 		good + "--health-interval 1ms":                    `--health-interval "1ms": want a time of at least 100ms`,
+		good + "--health-interval 1s":                     `--health-interval "1s": no service has a --health`,
 		good + "--proxy-protocol v3":                      `--proxy-protocol "v3": want "v1" or "v2"`,
 		"--server host -R 8080:3000,":                     `-R "8080:3000,": the target port is empty`,
 		good + "--group=":                                 `--group "": the name is missing`,

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -51,6 +52,9 @@ func (f *targetFlags) apply(services []tunnel.Service) error {
 		if err := config.PerService(flag.name, flag.values, services, flag.set); err != nil {
 			return err
 		}
+	}
+	if len(f.healthInterval) > 0 && !slices.ContainsFunc(services, func(s tunnel.Service) bool { return s.Health != "" }) {
+		return fmt.Errorf("--health-interval %q: no service has a --health", f.healthInterval[0])
 	}
 	return nil
 }

@@ -78,6 +78,7 @@ func (t *Targets) watch(ctx context.Context, interval time.Duration, how func(ct
 				switch {
 				case ctx.Err() != nil:
 					return
+				case why != nil && why.Reason == wire.ResetInternal: // this machine's own trouble
 				case why == nil:
 					misses = 0
 					t.checked(p, nil)

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -58,10 +59,14 @@ func TestHealthOutAndIn(t *testing.T) {
 		var mu sync.Mutex
 		var checks atomic.Int64 // of a
 		unwell := false
+		var ours atomic.Bool
 		watching.Go(func() {
 			n.watch(ctx, interval, func(_ context.Context, address string) *Failure {
 				mu.Lock()
 				defer mu.Unlock()
+				if ours.Load() {
+					return &Failure{address, wire.ResetInternal, syscall.EMFILE}
+				}
 				if address == "a" {
 					checks.Add(1)
 					if unwell {
@@ -117,6 +122,11 @@ func TestHealthOutAndIn(t *testing.T) {
 		n.turn("a", 0)
 		time.Sleep(2 * interval)
 		require.Equal(t, []string{"a well, 2 of 2"}, n.news())
+
+		// That this machine has no descriptor left is not held against it.
+		ours.Store(true)
+		time.Sleep(time.Minute)
+		require.Empty(t, n.news())
 
 		stop()
 		watching.Wait()
