@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	pool "github.com/tunnelpool/pool"
+	"github.com/tunnelpool/pool/internal/faults"
 	"github.com/tunnelpool/pool/internal/wire"
 )
 
@@ -72,6 +73,87 @@ func TestGroupOfTheUnwilling(t *testing.T) {
 	}
 	t.Logf("%d users, who said nothing, were served after %v; %d were offered to others before", served.Load(), time.Since(begun).Round(time.Millisecond), h.Stats().Replays)
 	require.LessOrEqual(t, h.Stats().Replays, uint64(8), "users that were offered to the mute client")
+}
+
+// TestGroupFrozen: a client answers nothing any more, and its session is not over
+// for long. Only those who come before that shows wait; nobody is tried on it
+// until it gives a sign of life, and then it has its part again.
+func TestGroupFrozen(t *testing.T) {
+	h := startServer(t, pool.TLSPlain, func(cfg *ServerConfig) { cfg.Heartbeat = time.Minute })
+	port := freePort(t)
+	link, err := faults.NewLink(h.addr(), 0)
+	require.NoError(t, err)
+	t.Cleanup(link.Close)
+	startClient(t, h, telling(t, "a"), sharing("a", port), func(cfg *ClientConfig) {
+		cfg.Dial = func(ctx context.Context, _, _ string) (net.Conn, error) { return link.Dial(ctx) }
+	})
+	g := startClient(t, h, telling(t, "b"), sharing("b", port))
+	link.Stall(0, 1<<20)
+	first := dialUser(t, g.public(0))
+	eventually(t, func() bool { return h.log.count(`client "a" failed a user`) == 1 || g.Stats().Open > 0 }, h.log.text)
+	if g.Stats().Open > 0 { // the first was b's
+		first = dialUser(t, g.public(0))
+		h.log.find(t, `client "a" failed a user`)
+	}
+	for range 30 {
+		begun := time.Now()
+		who, c := told(t, g.public(0))
+		require.Equal(t, "b", who)
+		c.Close()
+		pause(t.Context(), 100*time.Millisecond) // users come for longer than any doubt of this lasts
+		require.Less(t, time.Since(begun), 2*time.Second)
+	}
+	require.Equal(t, 1, h.log.count("failed a user"))
+	link.Stall(0, 0)
+	_, err = io.ReadFull(first, make([]byte, 1)) // from either
+	require.NoError(t, err)
+	eventually(t, func() bool {
+		who, c := told(t, g.public(0))
+		c.Close()
+		return who == "a"
+	}, h.log.text)
+}
+
+// TestGroupWaitsForAny: users wait, since no client of the group has a
+// connection. They are served by whichever has one.
+func TestGroupWaitsForAny(t *testing.T) {
+	h := startServer(t, pool.TLSPlain)
+	port := freePort(t)
+	welcome := make(map[string]wire.Welcome)
+	control := make(map[string]net.Conn)
+	for i, name := range []string{"a", "b"} {
+		id := [16]byte{byte(1 + i)}
+		control[name], welcome[name] = h.joinAs(t, h.key, wire.Join{Identity: id, Instance: id, Name: name})
+		say(t, control[name], wire.Register{Ref: 1, Network: wire.NetworkTCP, Port: port, Bind: "127.0.0.1", Name: "web", Group: "blue"})
+		require.Empty(t, answers[wire.Registered](t, control[name], 1)[0].Text)
+	}
+	waiting := func(name string) (n int) {
+		for _, c := range h.allSessions() {
+			if c.who.Name == name {
+				n = c.pool.Stats().Waiting
+			}
+		}
+		return n
+	}
+	public := h.Stats().Services[0].Addr
+	var users []string
+	for i := range 4 {
+		users = append(users, dialUser(t, public).LocalAddr().String())
+		eventually(t, func() bool { return waiting("a")+waiting("b") == i+1 }, h.log.text)
+	}
+	require.Equal(t, 2, waiting("a"))
+	require.Equal(t, 2, waiting("b"))
+	met := make(map[string]bool)
+	for range users { // b has nothing for those who wait there
+		w := welcome["a"]
+		_, err := h.knock(t, h.key.Session(w.Secret[:]), wire.KindPool, w.Session[:])
+		require.NoError(t, err)
+		met[answers[wire.Open](t, control["a"], 1)[0].User] = true
+	}
+	for _, user := range users {
+		require.True(t, met[user])
+	}
+	require.Zero(t, waiting("a")+waiting("b"))
 }
 
 // TestGroupLostBeforeACK: a client is lost that was offered two users and has

@@ -160,7 +160,7 @@ func TestKeyRateChanges(t *testing.T) {
 func TestRateEnds(t *testing.T) {
 	h := startServer(t, pool.TLSSelfSigned)
 	target, ends := handing(t)
-	g := startClient(t, h, target, func(cfg *ClientConfig) { cfg.Services[0].Rate = minRate })
+	g := startClient(t, h, target, func(cfg *ClientConfig) { cfg.Services[0].Rate = MinRate })
 	const streams = 20
 	var users, targets []*net.TCPConn
 	for range streams {
@@ -174,7 +174,7 @@ func TestRateEnds(t *testing.T) {
 		_, err = targets[i].Write(load)
 		require.NoError(t, err)
 	}
-	wholeTime := time.Duration(streams*len(load)) * time.Second / minRate
+	wholeTime := time.Duration(streams*len(load)) * time.Second / MinRate
 	begun := time.Now()
 	reset(users[0])
 	reset(targets[1])

@@ -32,7 +32,7 @@ func (sv *published) chooseLocked(v *visit) *backend {
 		if !b.up() {
 			continue
 		}
-		if b.trust.due(now) {
+		if b.trust.due(now) && !b.mute {
 			best = at
 			break
 		}
@@ -192,9 +192,23 @@ func (sv *published) doubt(b *backend) {
 	s.mu.Lock()
 	news := sv.group != "" && b.trust.failed(now)
 	others, pause, name := sv.shared(), b.trust.until.Sub(now), b.owner.name
+	if news && b.session != nil {
+		b.mute = true
+		go b.awaitSign(s, b.session) // ends with the session
+	}
 	s.mu.Unlock()
 	if news && others {
 		s.log.Warn("%s: client %q failed a user; the others of the group get those who come in the next %v", sv.label(), name, pause)
+	}
+}
+
+// awaitSign lets users be tried on a backend once its client shows that it is
+// there: one that is frozen would keep each of them for as long as they wait.
+func (b *backend) awaitSign(s *Server, c *serverSession) {
+	if c.link.Sign(s.streams) {
+		s.mu.Lock()
+		b.mute = false
+		s.mu.Unlock()
 	}
 }
 

@@ -18,7 +18,8 @@ type backend struct {
 	owner   *publisher
 	session *serverSession // that it is up in; nil: the client is away
 	ref     uint16         // the session's number for the service
-	trust   trust          // of the others of its group
+	trust   trust          // of the server, where there are others
+	mute    bool           // it failed a user, and has given no sign of life since
 
 	open atomic.Int64 // users that are offered to it or served
 }
@@ -52,7 +53,7 @@ func (sv *published) loseLocked(p *publisher) {
 
 // rememberLocked keeps the part of a client that is lost, for the users on it.
 func (sv *published) rememberLocked(lost *backend) {
-	lost.session = nil
+	lost.session, lost.mute = nil, false
 	sv.former = slices.DeleteFunc(sv.former, func(b *backend) bool { return b.open.Load() == 0 })
 	if len(sv.former) < maxBackends && lost.open.Load() > 0 {
 		sv.former = append(sv.former, lost)

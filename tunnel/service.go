@@ -73,7 +73,7 @@ type Service struct {
 	ProxyProtocol string
 
 	// Rate bounds what passes for all users of the service together, in bytes per
-	// second and in each direction for itself: at least 1,000. Default: no bound.
+	// second and in each direction for itself: at least [MinRate]. Default: no bound.
 	Rate int64
 
 	// MaxStreams bounds the users of the service that are served at the same time;
@@ -93,8 +93,8 @@ func (s *Service) sources() (string, error) {
 	return "", fmt.Errorf("%d prefixes are more than %d bytes of text; join neighbours", len(s.AllowFrom), wire.MaxText)
 }
 
-// minRate is the least that keeps a stream alive in any sense.
-const minRate = 1000
+// MinRate is the least [Service.Rate], in bytes per second.
+const MinRate = 1000
 
 // checkServices refuses what cannot be published, and fills names in.
 func checkServices(services []Service) error {
@@ -111,8 +111,8 @@ func checkServices(services []Service) error {
 			return badField("Services", "the bind address %q of number %d is not an IP address", s.Bind, i+1)
 		case !nameAllowed(s.Group):
 			return badField("Services", "the group %q of number %d: want 1 to %d printable characters without '='", s.Group, i+1, maxServiceName)
-		case s.Rate != 0 && s.Rate < minRate:
-			return badField("Services", "the rate of number %d: %d bytes a second are too few; want %d at least", i+1, s.Rate, minRate)
+		case s.Rate != 0 && s.Rate < MinRate:
+			return badField("Services", "the rate of number %d: %d bytes a second are too few; want %d at least", i+1, s.Rate, MinRate)
 		case s.MaxStreams < 0:
 			return badField("Services", "the most streams of number %d: %d is negative", i+1, s.MaxStreams)
 		case s.Name != "" && !nameAllowed(s.Name):

@@ -107,7 +107,7 @@ func TestWrongInput(t *testing.T) {
 		good + "--group a=b=c":                            `--group "a=b=c": no -R is called "a"; there is `,
 		good + "--group a\x01b":                           "-R: the group",
 		good + "--rate 50":                                `--rate "50": "50" has no unit`,
-		good + "--rate 4kbit":                             "-R: the rate of number 1: 500 bytes a second are too few",
+		good + "--rate 4kbit":                             `--rate "4kbit": too little; want 8kbit at least`,
 		good + "--max-streams-per-service 0":              `--max-streams-per-service "0": want a number, 1 at least`,
 		good + "--max-streams-per-service nope=1":         `--max-streams-per-service "nope=1": no -R is called "nope"`,
 		good + "--log-level loud":                         `--log-level "loud": want debug, info, warn, error or none`,

@@ -236,6 +236,9 @@ func (f *publishFlags) perService(services []tunnel.Service) error {
 				return errors.New("want a number and a unit, for example 50Mbit")
 			}
 			s.Rate, err = units.ParseRate(rate)
+			if err == nil && s.Rate < tunnel.MinRate {
+				err = fmt.Errorf("too little; want %s at least", units.FormatRate(tunnel.MinRate))
+			}
 			return err
 		}),
 		config.PerService("--max-streams-per-service", f.maxPerService, services, func(s *tunnel.Service, most string) error {
