@@ -152,15 +152,15 @@ func (h *handover) ask(ctx context.Context, died bool) handoff.Action {
 		case r = <-replies:
 			answered = true
 		case <-elsewhere:
-			if h.sealEmpty() {
-				return h.offer.On(handoff.Abandoned, true)
-			}
 			elsewhere = nil
 			conn.SetReadDeadline(time.Time{})
 			select {
 			case r = <-replies: // whose call to wake may have come before
 				answered = true
 			default:
+				if h.sealEmpty() {
+					return h.offer.On(handoff.Abandoned, true)
+				}
 			}
 		}
 	}
