@@ -22,7 +22,14 @@ func (sv *published) opener() opener {
 	}
 	return func(bind string, port uint16) (net.Listener, error) {
 		address := net.JoinHostPort(bind, strconv.Itoa(int(port)))
-		cfg := datagram.Config{Idle: flowSilence, Dropped: sv.dropped}
+		// Who is not let in must not take the place of those who are.
+		cfg := datagram.Config{Idle: flowSilence, Dropped: sv.dropped, Welcome: func(user, port net.Addr) bool {
+			welcome := sv.from.allow(user)
+			if !welcome {
+				sv.server.fromElsewhere(user, port)
+			}
+			return welcome
+		}}
 		l, err := datagram.Listen(address, sv.server.cfg.MaxFlows, cfg)
 		if err != nil {
 			return nil, err // and not a Listener that is nil

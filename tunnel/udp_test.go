@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"runtime"
 	"strings"
 	"sync"
@@ -418,4 +419,24 @@ func nextFrame(t testing.TB, conn net.Conn) wire.FrameHeader {
 	h, err := wire.ParseFrameHeader(head)
 	require.NoError(t, err)
 	return h
+}
+
+// TestUDPSources: who may not come takes nobody's place among the flows.
+func TestUDPSources(t *testing.T) {
+	h := startServer(t, pool.TLSPlain, func(cfg *ServerConfig) { cfg.MaxFlows = 1 })
+	g := startClient(t, h, packetTarget(t, echoPacket), func(cfg *ClientConfig) {
+		udpService(cfg.Services[0].Target)(cfg)
+		cfg.Services[0].AllowFrom = []netip.Prefix{netip.MustParsePrefix("127.0.0.2/32")}
+	})
+	stranger := udpUser(t, g.public(0))
+	for range 10 {
+		sendPacket(t, stranger, []byte("let me in"))
+	}
+	eventually(t, func() bool { return h.Stats().Elsewhere == 10 }, h.log.text)
+	c, err := (&net.Dialer{LocalAddr: &net.UDPAddr{IP: net.IPv4(127, 0, 0, 2)}}).Dial("udp", g.public(0))
+	require.NoError(t, err)
+	defer c.Close()
+	c.SetDeadline(time.Now().Add(patience))
+	sendPacket(t, c, []byte("welcome"))
+	require.Equal(t, "welcome", string(receivePacket(t, c)))
 }

@@ -23,6 +23,9 @@ var (
 type Config struct {
 	// Idle is the silence, either way, after which this side ends a flow.
 	Idle time.Duration
+	// Welcome says whether a user may begin a flow on a port; nil: any may. It is
+	// asked for every datagram that is no flow's. It must not block.
+	Welcome func(user, port net.Addr) bool
 	// Dropped is told of each datagram that did not get on, and why. It must not
 	// block, and may be called from several goroutines at once.
 	Dropped func(why error)

@@ -55,6 +55,11 @@ type caller struct {
 	asked local
 }
 
+// address is the user's.
+func (c caller) address() *net.UDPAddr {
+	return net.UDPAddrFromAddrPort(netip.AddrPortFrom(c.user.Addr().Unmap(), c.user.Port()))
+}
+
 // flow is a listener's Conn with what is outside it. In the table it may be one
 // that was broken off, so that none takes its place at once.
 type flow struct {
@@ -152,6 +157,9 @@ func (l *Listener) deliver(from caller, datagram []byte) {
 	f := l.flows[from]
 	l.mu.Unlock()
 	if f == nil {
+		if !l.welcome(from) {
+			return
+		}
 		if f = l.begin(from); f == nil {
 			l.cfg.Dropped(ErrTooMany)
 			return
@@ -163,6 +171,10 @@ func (l *Listener) deliver(from caller, datagram []byte) {
 	f.Conn.receive(datagram)
 }
 
+func (l *Listener) welcome(from caller) bool {
+	return l.cfg.Welcome == nil || l.cfg.Welcome(from.address(), l.Addr())
+}
+
 // begin makes a flow, or returns nil if there is no room for one.
 func (l *Listener) begin(from caller) *flow {
 	l.relieve()
@@ -172,8 +184,7 @@ func (l *Listener) begin(from caller) *flow {
 		return nil
 	}
 	f := &flow{caller: from, listener: l}
-	at := netip.AddrPortFrom(from.user.Addr().Unmap(), from.user.Port())
-	f.Conn = newConn(f, l.socket.LocalAddr(), net.UDPAddrFromAddrPort(at), l.cfg)
+	f.Conn = newConn(f, l.socket.LocalAddr(), from.address(), l.cfg)
 	l.flows[from] = f
 	return f
 }
