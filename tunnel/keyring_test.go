@@ -293,6 +293,36 @@ func TestStreamsOfAKey(t *testing.T) {
 	third.Close()
 }
 
+// TestSharesOfKeysThatCome: with a second key the holder of the first has half
+// from then on, and has all again when it is alone.
+func TestSharesOfKeysThatCome(t *testing.T) {
+	p := startPeople(t, pool.TLSPlain, func(cfg *ServerConfig) {
+		cfg.MaxStreams, cfg.MaxStreamsPerService, cfg.Wait = 4, 4, 100*time.Millisecond
+	})
+	p.set(t, p.ben)
+	target := startTarget(t, echo)
+	ben := p.client(t, p.ben, target).up(t)
+	in := func(g *guest) net.Conn {
+		user := g.dial(t)
+		send(t, user, "in")
+		receive(t, user, "in")
+		return user
+	}
+	for range 2 {
+		in(ben)
+	}
+	third := in(ben)
+	p.set(t, p.ben, p.anna)
+	anna := p.client(t, p.anna, target).up(t)
+	turnsAway(t, ben.public(0))
+	annas := in(anna)
+	send(t, third, "still in")
+	receive(t, third, "still in")
+	p.set(t, p.ben)
+	wasReset(t, annas)
+	in(ben)
+}
+
 // TestKeysKnowNothingOfEachOther: a client with another key cannot take, end or
 // see what a client has, whatever it says it is.
 func TestKeysKnowNothingOfEachOther(t *testing.T) {

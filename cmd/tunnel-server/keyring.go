@@ -33,6 +33,9 @@ func loadKeys(keyFile, stateDir string) (*keys, error) {
 	if k.own, err = serverKey(keyFile, stateDir); err != nil {
 		return nil, err
 	}
+	if e, ok := k.file.Find(defaultKey); ok && e.Off {
+		k.own.Created = false // nothing to greet with
+	}
 	if k.ring, err = tunnel.NewKeyring(k.file.Grants(k.own.Key)...); err != nil {
 		return nil, cli.Usagef("%s: %w", path, err)
 	}
