@@ -231,3 +231,19 @@ func TestRestOfUnixTarget(t *testing.T) {
 	r.user.Close()
 	r.keptByBoth(t)
 }
+
+// TestUnixTargetBroken: a target that left what it was sent unread is noticed
+// without a read, as on TCP; one that ended in order is not.
+func TestUnixTargetBroken(t *testing.T) {
+	end, target := unixPair(t)
+	send(t, end, "read")
+	receive(t, target, "read")
+	target.Close()
+	require.Eventually(t, func() bool { return readable(end) }, patience, time.Millisecond)
+	require.False(t, wasReset(end))
+
+	end, target = unixPair(t)
+	send(t, end, "unread")
+	target.Close()
+	require.Eventually(t, func() bool { return wasReset(end) }, patience, time.Millisecond)
+}
