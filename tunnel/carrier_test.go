@@ -239,18 +239,25 @@ func TestCarrierComesToWaiters(t *testing.T) {
 	h := startServer(t, pool.TLSPlain)
 	held := make(chan struct{})
 	d := new(dials)
-	g := startClient(t, h, startTarget(t, echo), func(cfg *ClientConfig) {
-		cfg.PoolMin, cfg.PoolMax = 1, 1
-		cfg.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
-			d.mu.Lock()
-			first := len(d.conns) < 2 // control and the pool, or a carrier
-			d.mu.Unlock()
-			if !first {
-				<-held
+	cfg := h.clientConfig(startTarget(t, echo))
+	cfg.PoolMin, cfg.PoolMax = 1, 1
+	cfg.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
+		d.mu.Lock()
+		first := len(d.conns) < 2 // control and the pool, or a carrier
+		d.mu.Unlock()
+		if !first {
+			select {
+			case <-held:
+			case <-ctx.Done():
+				return nil, ctx.Err()
 			}
-			return d.dial(ctx, network, address)
 		}
-	})
+		return d.dial(ctx, network, address)
+	}
+	g := runClient(t, cfg) // its pool may have to wait, too
+	ctx, cancel := contextFor(t, patience)
+	defer cancel()
+	require.NoError(t, g.Up(ctx))
 	var all sync.WaitGroup
 	for range 5 {
 		c := g.dial(t)
