@@ -16,6 +16,9 @@ import (
 	"github.com/tunnelpool/pool/internal/wire"
 )
 
+// maxForwardOutcomes bounds what is remembered of a client's streams: half a MB.
+const maxForwardOutcomes = 2 * maxPending
+
 // serverForwards are the targets that a session's users may reach, and the
 // connections on which they come. The client hands those out.
 type serverForwards struct {

@@ -143,6 +143,7 @@ func (p *publisher) returnedLocked(c *serverSession) {
 	p.awayLocked()
 	if p.numbers == nil || p.numbers.instance != c.who.Instance {
 		p.numbers = &numbering{instance: c.who.Instance}
+		p.numbers.announced.outcomes.Most = maxForwardOutcomes
 	}
 	p.numbers.atLeast(c.who.LastStream)
 	p.name, p.session, c.publisher, c.numbers = c.who.Name, c, p, p.numbers

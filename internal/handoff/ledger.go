@@ -1,12 +1,13 @@
 package handoff
 
 import (
+	"cmp"
 	"errors"
 	"time"
 )
 
-// The bounds of a client's memory. A server asks within its users' wait, so
-// what is older than that is of no use to it.
+// The bounds of a ledger's memory. Who opened a stream asks within its users'
+// wait, so what is older than that is of no use to it.
 const (
 	Memory     = time.Minute
 	maxEntries = 1 << 16
@@ -15,9 +16,14 @@ const (
 // ErrOrder: the server reused or went back behind a stream number.
 var ErrOrder = errors.New("stream number out of order")
 
-// Ledger is a client's memory of what became of each stream number, over all
-// its sessions. Its zero value is empty. It is not safe for concurrent use.
+// Ledger is the memory, at the end that streams lead to, of what became of each
+// stream number, over all sessions of a client. Its zero value is empty. It is not
+// safe for concurrent use.
 type Ledger struct {
+	// Most is how many numbers are remembered, default 65,536. It must be above
+	// the number of streams that can be announced and not begun.
+	Most int
+
 	last      uint32
 	forgotten uint32 // the highest number that fell out of entries
 	entries   map[uint32]outcome
@@ -42,7 +48,7 @@ func (l *Ledger) Last() uint32 { return l.last }
 
 // Restart forgets everything: a new instance begins, whose numbers count from
 // 1.
-func (l *Ledger) Restart() { *l = Ledger{} }
+func (l *Ledger) Restart() { *l = Ledger{Most: l.Most} }
 
 // Open enters an announced number.
 func (l *Ledger) Open(number uint32, now time.Time) error {
@@ -107,8 +113,8 @@ func (l *Ledger) enter(number uint32, o outcome, now time.Time) {
 	l.last = number
 	l.entries[number] = o
 	l.order = append(l.order, entered{number, now})
-	drop := 0
-	for drop < len(l.order) && (len(l.order)-drop > maxEntries || now.Sub(l.order[drop].at) > Memory) {
+	most, drop := cmp.Or(l.Most, maxEntries), 0
+	for drop < len(l.order) && (len(l.order)-drop > most || now.Sub(l.order[drop].at) > Memory) {
 		l.forgotten = l.order[drop].number
 		delete(l.entries, l.forgotten)
 		drop++
