@@ -95,3 +95,17 @@ func TestLedgerForgetsWithTime(t *testing.T) {
 	require.Equal(t, Unknown, l.Cancel(100, false, noon.Add(2*Memory)))
 	require.Equal(t, Refused, l.Cancel(101, false, noon.Add(2*Memory)), "between the forgotten and the known")
 }
+
+// A ledger can have a smaller bound, which outlives a restart.
+func TestLedgerMost(t *testing.T) {
+	l := Ledger{Most: 10}
+	for range 2 {
+		for n := uint32(1); n <= 25; n++ {
+			require.NoError(t, l.Open(n, noon))
+		}
+		require.Len(t, l.entries, 10)
+		require.Equal(t, Unknown, l.Cancel(15, true, noon))
+		require.True(t, l.Commit(16))
+		l.Restart()
+	}
+}
