@@ -14,6 +14,8 @@ import (
 
 // reachUDP makes a flow to a target of UDP.
 func (c *Client) reachUDP(ctx context.Context, t *target) (net.Conn, wire.ResetReason, error) {
+	ctx, cancel := context.WithTimeout(ctx, t.service.ConnectTimeout) // it is the name that can take time
+	defer cancel()
 	conn, err := datagram.Dial(ctx, t.service.Target, datagram.Config{
 		Idle: t.service.UDPIdle, Dropped: func(why error) { c.droppedBy(t, why) },
 	})

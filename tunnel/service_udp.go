@@ -40,6 +40,8 @@ func (s *Service) checkNetwork(number int) error {
 		return nil
 	case strings.Contains(s.Target, ",") || strings.HasPrefix(s.Target, service.UnixScheme):
 		return badField("Services", "number %d is a service of UDP, which has one target, HOST:PORT", number)
+	case s.ProxyProtocol != "":
+		return badField("Services", "number %d is a service of UDP, whose target cannot be told users' addresses", number)
 	case s.Health != "":
 		return badField("Services", "number %d is a service of UDP, whose target cannot be checked", number)
 	}
