@@ -33,7 +33,8 @@ type ClientConfig struct {
 	Key pool.Key
 
 	// TLS is the mode, default self-signed. TLSConfig brings roots for
-	// TLSVerified, ServerName the name to verify, default the host of Server.
+	// TLSVerified, and a certificate for a server that demands one; ServerName is
+	// the name to verify, default the host of Server.
 	TLS        pool.TLSMode
 	TLSConfig  *tls.Config
 	ServerName string

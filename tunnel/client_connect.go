@@ -46,7 +46,7 @@ func (c *Client) keepConnected(ctx context.Context) {
 			last = ""
 			pause = plan.ended(err, now.Sub(begun), now)
 			if errors.Is(err, errStopping) {
-				c.log.Info("%s is stopping; looking for its successor", c.cfg.Server)
+				c.log.Info("%s has ended this session; joining again", c.cfg.Server)
 			} else {
 				c.log.Warn("Connection to %s lost: %v; reconnecting", c.cfg.Server, err)
 			}

@@ -56,7 +56,8 @@ type ServerConfig struct {
 	TrustProxy []netip.Prefix
 
 	// TLS is the mode, default self-signed. TLSConfig brings a certificate,
-	// which TLSVerified requires.
+	// which TLSVerified requires. With its ClientAuth and ClientCAs clients must
+	// show a certificate too, besides the key.
 	TLS       pool.TLSMode
 	TLSConfig *tls.Config
 

@@ -1,6 +1,7 @@
 package keyfile
 
 import (
+	"os"
 	"strings"
 	"testing"
 
@@ -55,6 +56,22 @@ func TestParse(t *testing.T) {
 		in = append(in, g.Name+" "+g.Key.Text()+" "+g.Ports)
 	}
 	require.Equal(t, []string{"default " + own.Text() + " 1024-2047", "anna " + keyA.Text() + " 8000-8099,8443"}, in, "ben's is off")
+}
+
+// TestDocumentedFile: the example of docs/KEYS.md means what it says.
+func TestDocumentedFile(t *testing.T) {
+	page, err := os.ReadFile("../../docs/KEYS.md")
+	require.NoError(t, err)
+	_, example, ok := strings.Cut(string(page), "```yaml\n")
+	require.True(t, ok)
+	example, _, _ = strings.Cut(example, "```")
+	f, err := Parse([]byte(example))
+	require.NoError(t, err)
+	grants := f.Grants(keyA)
+	require.Len(t, grants, 1, "the first key is off")
+	require.Equal(t, "anna", grants[0].Name)
+	require.Equal(t, "8000-8099,8443", grants[0].Ports)
+	require.Equal(t, 100, grants[0].MaxStreams)
 }
 
 func TestParseNothing(t *testing.T) {
