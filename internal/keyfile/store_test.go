@@ -21,7 +21,7 @@ func grant(name string, key pool.Key) Entry {
 	return Entry{Grant: tunnel.Grant{Name: name, Key: key}}
 }
 
-func content0(t *testing.T, path string) string {
+func contentAt(t *testing.T, path string) string {
 	t.Helper()
 	data, err := os.ReadFile(path)
 	require.NoError(t, err)
@@ -38,7 +38,7 @@ func TestAddAndRevoke(t *testing.T) {
 
 	anna := Entry{Grant: tunnel.Grant{Name: "anna", Key: keyA, Ports: "8000-8099,8443", Forwards: "db:5432,*:443,[::1]:*", MaxStreams: 7, Rate: 6_250_000}}
 	require.NoError(t, Add(path, anna))
-	alone := content0(t, path)
+	alone := contentAt(t, path)
 	require.True(t, strings.HasPrefix(alone, "# The keys of"))
 	if runtime.GOOS != "windows" {
 		info, err := os.Stat(path)
@@ -57,11 +57,11 @@ func TestAddAndRevoke(t *testing.T) {
 	found, err = Revoke(path, "ben")
 	require.NoError(t, err)
 	require.True(t, found)
-	require.Equal(t, alone, content0(t, path))
+	require.Equal(t, alone, contentAt(t, path))
 	found, err = Revoke(path, "anna")
 	require.NoError(t, err)
 	require.True(t, found)
-	require.Equal(t, header, content0(t, path))
+	require.Equal(t, header, contentAt(t, path))
 
 	left, err := os.ReadDir(filepath.Dir(path))
 	require.NoError(t, err)
@@ -75,10 +75,10 @@ func TestWhatAPersonWroteStays(t *testing.T) {
 	require.NoError(t, os.WriteFile(path, []byte(withKeys(before)), 0o600))
 	key := pool.NewKey()
 	require.NoError(t, Add(path, grant("anna", key)))
-	require.Equal(t, withKeys(before)+"\nanna:\n  key: "+key.Text()+"\n", content0(t, path))
+	require.Equal(t, withKeys(before)+"\nanna:\n  key: "+key.Text()+"\n", contentAt(t, path))
 	_, err := Revoke(path, "ben")
 	require.NoError(t, err)
-	require.Equal(t, withKeys(before[:strings.Index(before, "# Ben's")])+"# the end\nanna:\n  key: "+key.Text()+"\n", content0(t, path))
+	require.Equal(t, withKeys(before[:strings.Index(before, "# Ben's")])+"# the end\nanna:\n  key: "+key.Text()+"\n", contentAt(t, path))
 }
 
 func TestRevokeDefault(t *testing.T) {
@@ -93,7 +93,7 @@ func TestRevokeDefault(t *testing.T) {
 		found, err := Revoke(path, Default)
 		require.NoError(t, err)
 		require.True(t, found)
-		require.Equal(t, after, content0(t, path))
+		require.Equal(t, after, contentAt(t, path))
 	}
 }
 
@@ -104,7 +104,7 @@ func TestFormThatIsNotChanged(t *testing.T) {
 		require.NoError(t, os.WriteFile(path, []byte(withKeys(before)), 0o600))
 		_, err := Revoke(path, Default)
 		require.ErrorContains(t, err, "please edit it by hand")
-		require.Equal(t, withKeys(before), content0(t, path))
+		require.Equal(t, withKeys(before), contentAt(t, path))
 	}
 	path := filepath.Join(t.TempDir(), Name)
 	require.NoError(t, os.WriteFile(path, []byte("anna:\n  prots: 1\n"), 0o600))
