@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -76,9 +77,15 @@ func TestKeys(t *testing.T) {
 	othersUser.SetDeadline(time.Now().Add(10 * time.Millisecond))
 	_, err = othersUser.Read(make([]byte, 1))
 	require.ErrorIs(t, err, os.ErrDeadlineExceeded, "still there")
-	target.finish()
-	othersUser.Close()
-	client.stop()
+	// The first key goes too.
+	client.kill()
+	write("")
+	at.prints("tunnel-server", "key", "revoke", "default")
+	server.line(`WARN +The keys have changed: no client is let in; tunnel-server key add NAME makes a key`)
+	other.line(`refused the key`)
+	othersUser.SetDeadline(time.Now().Add(patience))
+	_, err = othersUser.Read(make([]byte, 1))
+	require.ErrorIs(t, err, syscall.ECONNRESET)
 	server.stop()
 	require.Zero(t, server.count(paste[1])+server.count(first))
 }
