@@ -55,29 +55,19 @@ func Attend(ctx context.Context, conn net.Conn, t Task, over func(Result)) {
 		s.endOut(wire.FrameReset, refused)
 	} else {
 		crashResets(target)
+		if len(t.Preface) > 0 && f.dataHere() {
+			s.preface = t.Preface
+		}
 		s.end, s.in, f.to = target, newSource(target), s.bulkTo(target)
 		go s.copyOut() // ends when target or conn does; finish waits for it
 	}
 	s.guard(ctx)
-	if refused == 0 {
-		s.begins(f, t.Preface)
+	if refused == 0 && len(t.Preface) > 0 && s.preface == nil {
+		if _, err := target.Write(t.Preface); err != nil { // it has just accepted, and has room for that
+			s.abort(wire.ResetAborted)
+		}
 	}
 	s.attend(f, t.Reserve, over)
-}
-
-// begins sends the preface to a target that has just accepted, whose socket has
-// room for it; or leaves it to the user's first bytes, if they are here.
-func (s *stream) begins(f *frameReader, preface []byte) {
-	if len(preface) == 0 {
-		return
-	}
-	if f.payloadNext() {
-		s.preface = preface
-		return
-	}
-	if _, err := s.end.Write(preface); err != nil {
-		s.abort(wire.ResetAborted)
-	}
 }
 
 // attend is the stream after the dial, until it is over or at rest.

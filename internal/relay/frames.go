@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"time"
 
 	"github.com/tunnelpool/pool/internal/wire"
 )
@@ -173,11 +174,17 @@ func (f *frameReader) more(n int) error {
 	return err
 }
 
-// payloadNext reports whether the next frame is this stream's DATA, and some of
-// its payload is here already.
-func (f *frameReader) payloadNext() bool {
-	if f.w-f.r <= wire.FrameHeaderSize {
-		return false
+// dataHere reports, without waiting, whether the next frame has begun to come and
+// is DATA of this stream. Under TLS, and on a carrier, that may be read already and
+// known to the layer below only.
+func (f *frameReader) dataHere() bool {
+	if f.w-f.r < wire.FrameHeaderSize {
+		f.in.conn.SetReadDeadline(time.Unix(1, 0))
+		err := f.fill(wire.FrameHeaderSize)
+		f.in.conn.SetReadDeadline(time.Time{})
+		if err != nil {
+			return false // the next read meets it too, if it is not the deadline
+		}
 	}
 	h, err := wire.ParseFrameHeader(f.buf[f.r:f.w])
 	return err == nil && h.Stream == f.stream && h.Type == wire.FrameData

@@ -76,8 +76,7 @@ func TestPreface(t *testing.T) {
 				for range 2 {
 					require.True(t, await(t, over).Keep)
 				}
-				_, plain := client.(*net.TCPConn)
-				if tt.before != nil && tt.words != "" && plain && canPark {
+				if tt.before != nil && tt.words != "" && canPark {
 					require.Equal(t, []string{preface + tt.words}, to.writes)
 				}
 			})
