@@ -37,7 +37,7 @@ func TestRightsOfAKey(t *testing.T) {
 	receive(t, user, "still in")
 	_, err := net.DialTimeout("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(int(first))), patience)
 	require.Error(t, err, "a port that it may not have any more")
-	p.log.find(t, `is asked to join again: the ports of key "anna" have changed`)
+	p.log.find(t, `is asked to join again: the rights of key "anna" have changed`)
 
 	// The server's choice is one that the key may have; of these none is free.
 	ben := p.ben

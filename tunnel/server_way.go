@@ -133,9 +133,14 @@ func (w pooledWay) giveUp(c *serverSession) {
 	c.ended()
 }
 
-// carriedAckWait is the least time after which an ACK on a carrier is late.
-// What others send may hold it up, and that the carrier is dead shows otherwise.
-const carriedAckWait = time.Second
+// carriedAckWait is the least time after which an ACK on a carrier is late, and
+// carriedOwedWait how long one may take that the client says it owes. What others
+// send may hold it up, for as long as a machine that has too much to do takes to
+// read that; that the carrier is dead shows otherwise.
+const (
+	carriedAckWait  = time.Second
+	carriedOwedWait = 15 * time.Second
+)
 
 // carriedWay is a carrier, which many share.
 type carriedWay struct{ carrier numbered }
@@ -154,13 +159,15 @@ func (w carriedWay) offer(v *visit, c *serverSession, ref uint16) (*relay.Offeri
 		return nil, errEnding
 	}
 	c.server.count.carried.Add(1)
-	return v.offering(c, number, carriedAckWait, stream, func(verdict relay.Verdict) {
+	o := v.offering(c, number, carriedAckWait, stream, func(verdict relay.Verdict) {
 		if verdict == relay.Dead {
 			w.carrier.Doubt() // it may be only behind
 		}
 		stream.Close()
 		c.ended()
-	}), nil
+	})
+	o.OwedWait = carriedOwedWait
+	return o, nil
 }
 
 func (w carriedWay) giveUp(c *serverSession) { c.ended() }
