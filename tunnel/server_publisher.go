@@ -217,6 +217,9 @@ func (s *Server) trimLocked(p *publisher) {
 	if p.unfavor != nil {
 		p.unfavor()
 	}
+	if s.publishers[p.member] != p {
+		return // forgotten before; it may be back, as another
+	}
 	if p.numbers == nil || p.numbers.latest() == 0 {
 		delete(s.publishers, p.member)
 		return
