@@ -60,7 +60,7 @@ func (cs *clientSession) attend(number uint32, ref uint16, user string, end stre
 			return conn, refused
 		},
 		Preface: target.preface(user),
-		Limit:   target.limit,
+		Limit:   target.streamLimit(),
 		Reserve: func() bool { return end.reserve(conn) },
 	}, func(res relay.Result) {
 		c.count.sent.Add(res.Sent)

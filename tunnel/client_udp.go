@@ -9,6 +9,7 @@ import (
 
 	"github.com/tunnelpool/pool/internal/datagram"
 	"github.com/tunnelpool/pool/internal/service"
+	"github.com/tunnelpool/pool/internal/shape"
 	"github.com/tunnelpool/pool/internal/wire"
 )
 
@@ -16,13 +17,24 @@ import (
 func (c *Client) reachUDP(ctx context.Context, t *target) (net.Conn, wire.ResetReason, error) {
 	ctx, cancel := context.WithTimeout(ctx, t.service.ConnectTimeout) // it is the name that can take time
 	defer cancel()
-	conn, err := datagram.Dial(ctx, t.service.Target, datagram.Config{
-		Idle: t.service.UDPIdle, Dropped: func(why error) { c.droppedBy(t, why) },
-	})
+	cfg := datagram.Config{Idle: t.service.UDPIdle, Dropped: func(why error) { c.droppedBy(t, why) }}
+	if t.limit != nil {
+		cfg.Pass = t.limit.Take
+	}
+	conn, err := datagram.Dial(ctx, t.service.Target, cfg)
 	if err != nil {
 		return nil, service.DialReason(ctx, err), err
 	}
 	return conn, 0, nil
+}
+
+// streamLimit is what holds the service's streams; nil: nothing does. Datagrams
+// are held each for itself, see reachUDP.
+func (t *target) streamLimit() *shape.Limit {
+	if t.service.isUDP() {
+		return nil
+	}
+	return t.limit
 }
 
 // droppedBy counts a datagram that did not get on, and tells of it now and then.
@@ -37,6 +49,8 @@ func (c *Client) droppedBy(t *target, why error) {
 	case errors.Is(why, datagram.ErrSlow):
 		c.log.Info("Service %q: a datagram of target %s is dropped: they come faster than the tunnel takes them%s",
 			t.service.Name, t.service.Target, lostNote(muted))
+	case errors.Is(why, datagram.ErrRate):
+		c.log.Info("Service %q: a datagram is dropped: there are more than its --rate allows%s", t.service.Name, lostNote(muted))
 	case errors.Is(why, syscall.ECONNREFUSED):
 		c.log.Warn("Service %q: target %s refuses datagrams: is it running?%s", t.service.Name, t.service.Target, lostNote(muted))
 	default:

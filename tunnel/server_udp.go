@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/tunnelpool/pool/internal/datagram"
+	"github.com/tunnelpool/pool/internal/shape"
 	"github.com/tunnelpool/pool/internal/wire"
 )
 
@@ -23,7 +24,7 @@ func (sv *published) opener() opener {
 	return func(bind string, port uint16) (net.Listener, error) {
 		address := net.JoinHostPort(bind, strconv.Itoa(int(port)))
 		// Who is not let in must not take the place of those who are.
-		cfg := datagram.Config{Idle: flowSilence, Dropped: sv.dropped, Welcome: func(user, port net.Addr) bool {
+		cfg := datagram.Config{Idle: flowSilence, Dropped: sv.dropped, Pass: sv.holder.pass, Welcome: func(user, port net.Addr) bool {
 			welcome := sv.from.allow(user)
 			if !welcome {
 				sv.server.fromElsewhere(user, port)
@@ -38,8 +39,23 @@ func (sv *published) opener() opener {
 	}
 }
 
+// limit is what holds the streams of the service; nil: nothing does. Datagrams
+// are held each for itself, see pass.
+func (sv *published) limit() *shape.Limit {
+	if sv.network == wire.NetworkUDP {
+		return nil
+	}
+	return sv.holder.limit.Load()
+}
+
+// pass reports whether a datagram is within the rate of the key.
+func (h *holder) pass(way shape.Direction, size int) bool {
+	l := h.limit.Load()
+	return l == nil || l.Take(way, size)
+}
+
 // lostDatagrams paces what is logged of them.
-type lostDatagrams struct{ crowded, slow seldom }
+type lostDatagrams struct{ crowded, slow, rate seldom }
 
 // dropped counts a datagram that did not get on, and tells of it now and then.
 func (sv *published) dropped(why error) {
@@ -50,6 +66,10 @@ func (sv *published) dropped(why error) {
 		if muted, ok := sv.lost.crowded.pass(now); ok {
 			s.log.Warn("%s: a user's datagram is dropped: there are as many users as there may be, %d of a UDP service and %d in all; see --max-flows and --max-streams%s",
 				sv.label(), s.cfg.MaxFlows, s.cfg.MaxStreams, lostNote(muted))
+		}
+	case errors.Is(why, datagram.ErrRate):
+		if muted, ok := sv.lost.rate.pass(now); ok {
+			s.log.Info("%s: a datagram is dropped: there are more than the rate of key %s allows%s", sv.label(), sv.holder.label(), lostNote(muted))
 		}
 	case errors.Is(why, datagram.ErrSlow):
 		if muted, ok := sv.lost.slow.pass(now); ok {

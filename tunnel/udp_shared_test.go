@@ -1,8 +1,7 @@
 package tunnel
 
 import (
-	"bytes"
-	"context"
+	"encoding/binary"
 	"net"
 	"sync/atomic"
 	"testing"
@@ -49,32 +48,57 @@ func TestUDPGroup(t *testing.T) {
 	}
 }
 
-// TestUDPRate: a rate bounds datagrams too, which stay whole.
+// TestUDPRate: a rate of the service or of the key bounds datagrams too, which
+// stay whole. What is beyond is dropped rather than late.
 func TestUDPRate(t *testing.T) {
 	const rate, size, span = 100_000, 1000, 2 * time.Second
-	var got, broken atomic.Int64
-	datagram := bytes.Repeat([]byte("x"), size)
-	count := func(what []byte, _ net.Addr) []byte {
-		if !bytes.Equal(what, datagram) {
-			broken.Add(1)
-		}
-		got.Add(int64(len(what)))
-		return nil
+	for _, of := range []string{"service", "key"} {
+		t.Run(of, func(t *testing.T) {
+			var got, broken atomic.Int64
+			var slowest atomic.Int64
+			begun := time.Now()
+			count := func(what []byte, _ net.Addr) []byte {
+				if len(what) != size {
+					broken.Add(1)
+					return nil
+				}
+				got.Add(size)
+				age := time.Since(begun) - time.Duration(binary.BigEndian.Uint64(what))
+				slowest.Store(max(slowest.Load(), int64(age)))
+				return nil
+			}
+			h := startServer(t, pool.TLSPlain, func(cfg *ServerConfig) {
+				if of == "key" {
+					ring, err := NewKeyring(Grant{Key: cfg.Keys[0], Rate: rate})
+					require.NoError(t, err)
+					cfg.Keys, cfg.Keyring = nil, ring
+				}
+			})
+			g := startClient(t, h, "", udpService(packetTarget(t, count)), func(cfg *ClientConfig) {
+				if of == "service" {
+					cfg.Services[0].Rate = rate
+				}
+			})
+			c := udpUser(t, g.public(0))
+			tick := time.NewTicker(time.Millisecond)
+			defer tick.Stop()
+			for first := time.Now(); time.Since(first) < span; { // a megabyte a second
+				<-tick.C
+				datagram := make([]byte, size)
+				binary.BigEndian.PutUint64(datagram, uint64(time.Since(begun)))
+				sendPacket(t, c, datagram)
+			}
+			share := float64(got.Load()) / span.Seconds() / rate
+			t.Logf("%.2f of the rate, the slowest after %v", share, time.Duration(slowest.Load()))
+			require.Less(t, share, 1.1)
+			require.Greater(t, share, 0.3)
+			require.Less(t, time.Duration(slowest.Load()), span/2)
+			require.Zero(t, broken.Load())
+			if of == "service" {
+				g.log.find(t, "more than its --rate allows")
+			} else {
+				h.log.find(t, "more than the rate of key")
+			}
+		})
 	}
-	h := startServer(t, pool.TLSPlain)
-	g := startClient(t, h, "", udpService(packetTarget(t, count)), func(cfg *ClientConfig) { cfg.Services[0].Rate = rate })
-	c := udpUser(t, g.public(0))
-	ctx, cancel := context.WithTimeout(t.Context(), span)
-	defer cancel()
-	tick := time.NewTicker(time.Millisecond)
-	defer tick.Stop()
-	for ctx.Err() == nil { // a megabyte a second
-		<-tick.C
-		sendPacket(t, c, datagram)
-	}
-	share := float64(got.Load()) / span.Seconds() / rate
-	t.Logf("%.2f of the rate", share)
-	require.Less(t, share, 1.1)
-	require.Greater(t, share, 0.3)
-	require.Zero(t, broken.Load())
 }

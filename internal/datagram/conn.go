@@ -8,6 +8,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/tunnelpool/pool/internal/shape"
 )
 
 // Why datagrams are dropped, beside net.ErrClosed when their flow has ended, and
@@ -15,6 +17,8 @@ import (
 var (
 	// ErrSlow: they come faster than they are taken.
 	ErrSlow = errors.New("datagrams come faster than they are taken")
+	// ErrRate: there are more than the rate allows.
+	ErrRate = errors.New("more datagrams than the rate allows")
 	// ErrTooMany: the service has as many flows as it may, or too many begin at once.
 	ErrTooMany = errors.New("too many flows")
 )
@@ -26,6 +30,10 @@ type Config struct {
 	// Welcome says whether a user may begin a flow on a port; nil: any may. It is
 	// asked for every datagram that is no flow's. It must not block.
 	Welcome func(user, port net.Addr) bool
+	// Pass reports whether a datagram of that size may pass now; others are
+	// dropped, since one that waits is worth less than one that comes later. Nil:
+	// all may. It may be called from several goroutines at once.
+	Pass func(way shape.Direction, size int) bool
 	// Dropped is told of each datagram that did not get on, and why. It must not
 	// block, and may be called from several goroutines at once.
 	Dropped func(why error)
@@ -52,6 +60,7 @@ type Conn struct {
 	local, remote net.Addr
 	idle          time.Duration
 	dropped       func(why error)
+	pass          func(way shape.Direction, size int) bool // nil: all may
 
 	begun  time.Time
 	latest atomic.Int64 // when a datagram passed last, since begun
@@ -71,7 +80,7 @@ type Conn struct {
 }
 
 func newConn(o outside, local, remote net.Addr, cfg Config) *Conn {
-	c := &Conn{outside: o, local: local, remote: remote, idle: cfg.Idle, dropped: cfg.Dropped, begun: time.Now()}
+	c := &Conn{outside: o, local: local, remote: remote, idle: cfg.Idle, dropped: cfg.Dropped, pass: cfg.Pass, begun: time.Now()}
 	c.changed.L = &c.mu
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -102,6 +111,10 @@ func (c *Conn) heard() { c.latest.Store(int64(time.Since(c.begun))) }
 // receive takes a datagram in that came from outside.
 func (c *Conn) receive(datagram []byte) {
 	c.heard()
+	if c.pass != nil && !c.pass(shape.FromEndpoint, len(datagram)) {
+		c.dropped(ErrRate)
+		return
+	}
 	c.mu.Lock()
 	if c.over {
 		c.mu.Unlock()
@@ -192,6 +205,10 @@ func (c *Conn) Write(b []byte) (int, error) {
 }
 
 func (c *Conn) send(datagram []byte) {
+	if c.pass != nil && !c.pass(shape.ToEndpoint, len(datagram)) {
+		c.dropped(ErrRate)
+		return
+	}
 	if err := c.outside.send(datagram); err != nil {
 		c.dropped(err)
 	}

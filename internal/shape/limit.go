@@ -98,6 +98,21 @@ func (l *Limit) Wait(ctx context.Context, d Direction, bytes int) error {
 	return nil
 }
 
+// Take counts bytes that pass at once, unless what has passed before took all
+// that was due: then it reports false, and they are not counted.
+func (l *Limit) Take(d Direction, bytes int) bool {
+	each, now := l.each[d], time.Now()
+	if each.TokensAt(now) <= 0 {
+		return false
+	}
+	for bytes > 0 { // what is more than due is owed
+		n := min(bytes, each.Burst())
+		each.ReserveN(now, n)
+		bytes -= n
+	}
+	return true
+}
+
 // Spend counts bytes, at most Piece, that have been moved without waiting. What
 // comes next waits for longer.
 func (l *Limit) Spend(d Direction, bytes int) {

@@ -148,3 +148,21 @@ func TestNoLimit(t *testing.T) {
 	require.Nil(t, New(0))
 	require.Nil(t, New(-1))
 }
+
+// TestTake: who cannot wait gets as much, in pieces of any size.
+func TestTake(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, size := range []int{100, 1400, 65_507} {
+			l := New(125_000)
+			taken := 0
+			for range 10_000 {
+				time.Sleep(time.Millisecond)
+				if l.Take(ToEndpoint, size) {
+					taken += size
+				}
+			}
+			most := min(10*125_000, 10_000*size)
+			require.InEpsilon(t, most, taken, 0.02+float64(size)/float64(most))
+		}
+	})
+}
