@@ -189,7 +189,7 @@ func (c *serverSession) attend(number uint32, target *forwardTarget, end streamE
 			}
 			return conn, reason
 		},
-		Limit:   c.holder.limit.Load(),
+		Limit:   c.holder.streamLimit(target.network),
 		Reserve: func() bool { return end.reserve(conn) },
 	}, func(res relay.Result) {
 		leave(placed)
@@ -205,7 +205,7 @@ func (c *serverSession) reach(ctx context.Context, target *forwardTarget) (net.C
 	if target.network != wire.NetworkUDP {
 		return service.DialTarget(ctx, target.address, DefaultConnectTimeout)
 	}
-	conn, err := datagram.Dial(ctx, target.address, datagram.Config{Idle: DefaultUDPIdle, Dropped: func(why error) {
+	conn, err := datagram.Dial(ctx, target.address, datagram.Config{Idle: DefaultUDPIdle, Pass: c.holder.pass, Dropped: func(why error) {
 		c.server.count.dropped.Add(1)
 		if muted, ok := target.trouble.pass(time.Now()); ok {
 			c.server.log.Info("%s: a datagram for or of target %s is lost: %v%s", c.name(), target.address, why, lostNote(muted))

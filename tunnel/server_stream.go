@@ -167,7 +167,7 @@ func (v *visit) offering(c *serverSession, number uint32, least time.Duration, c
 	return &relay.Offering{
 		Conn: conn, Number: number, AckWait: wait, OwedWait: owedWait,
 		Ask: v.asker(c, number), Lost: v.lost(c), End: end,
-		Limit: v.service.limit(),
+		Limit: c.holder.streamLimit(v.service.network),
 	}
 }
 

@@ -39,13 +39,13 @@ func (sv *published) opener() opener {
 	}
 }
 
-// limit is what holds the streams of the service; nil: nothing does. Datagrams
-// are held each for itself, see pass.
-func (sv *published) limit() *shape.Limit {
-	if sv.network == wire.NetworkUDP {
+// streamLimit is what holds the key's streams of a network; nil: nothing does.
+// Datagrams are held each for itself, see pass.
+func (h *holder) streamLimit(network byte) *shape.Limit {
+	if network == wire.NetworkUDP {
 		return nil
 	}
-	return sv.holder.limit.Load()
+	return h.limit.Load()
 }
 
 // pass reports whether a datagram is within the rate of the key.
