@@ -243,8 +243,7 @@ func TestGroupRemembersUsers(t *testing.T) {
 	eventually(t, func() bool { return h.log.count(`"a" at 127.0.0.1`) >= 3 }, h.log.text) // joined, left, joined
 	a.up(t)
 	come(4)
-	require.Len(t, users["a"], 7)
-	require.Len(t, users["b"], 7)
+	h.spread(t, 7, len(users["a"]))
 	for _, c := range users["a"] {
 		send(t, c, "still here")
 		receive(t, c, "still here")

@@ -164,8 +164,9 @@ func (v *visit) alternatives(than *serverSession) (all []alternative) {
 	return all
 }
 
-// asker is what relay calls when an ACK is late. Others of a group are better
-// for the next users then.
+// asker is what relay calls when an ACK is late. When the answer is late too,
+// others of a group are better for the next users: a client that has the answer
+// is merely slow, or tells that the connection failed and not it.
 func (v *visit) asker(c *serverSession, number uint32) func(context.Context) (handoff.Answer, bool) {
 	ask := c.asker(v.service, number, v.patience)
 	if !v.others {
@@ -173,7 +174,8 @@ func (v *visit) asker(c *serverSession, number uint32) func(context.Context) (ha
 	}
 	sv, b := v.service, v.backend // the visit may go on elsewhere meanwhile
 	return func(ctx context.Context) (handoff.Answer, bool) {
-		sv.doubt(b)
+		late := time.AfterFunc(minAckWait, func() { sv.doubt(b) })
+		defer late.Stop()
 		return ask(ctx)
 	}
 }
