@@ -4,6 +4,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -79,6 +80,45 @@ func TestRatesLong(t *testing.T) {
 			require.InDelta(t, 1, share, 0.05)
 		}
 		client.stop()
+	}
+}
+
+// TestKeyRatesLong measures the rate that two clients of a key share, over 10 s
+// each way, and the one that they have after it was changed.
+func TestKeyRatesLong(t *testing.T) {
+	long(t)
+	at := newHost(t, "")
+	require.NoError(t, os.MkdirAll(at.state, 0o700))
+	key := newKey()
+	allow := func(rate string) {
+		text := "slow:\n  key: " + key + "\n  rate: " + rate + "\n"
+		require.NoError(t, os.WriteFile(filepath.Join(at.state, "keys.yaml"), []byte(text), 0o600))
+	}
+	allow("1Mbit")
+	server := at.start("tunnel-server", "--listen", "127.0.0.1:0", "--bind", "127.0.0.1")
+	address := server.line(listening)[1]
+	var stores [2]*stream
+	var publics [2]string
+	for i := range stores {
+		stores[i] = openStream(t)
+		client := startClient(t, key, address, "-R", "0:"+stores[i].address)
+		publics[i] = client.line(`is up: (\S+) leads to`)[1]
+	}
+	for _, rate := range []struct {
+		text string
+		bits float64
+	}{{"1Mbit", 1e6}, {"100Mbit", 100e6}} {
+		allow(rate.text)
+		time.Sleep(rivalry) // it is followed within seconds
+		for _, way := range []string{"up", "down"} {
+			first := make(chan float64, 1)
+			go func() { first <- stores[0].measure(t, publics[0], way, 10*time.Second) }() // ends within patience
+			two := stores[1].measure(t, publics[1], way, 10*time.Second)
+			one := <-first
+			t.Logf("%s, two clients of a key of %s over 10 s: %.4f and %.4f of the rate", way, rate.text, one*8/rate.bits, two*8/rate.bits)
+			require.InDelta(t, 1, (one+two)*8/rate.bits, 0.05)
+			require.InDelta(t, one, two, (one+two)/5, "they share it")
+		}
 	}
 }
 
