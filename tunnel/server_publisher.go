@@ -7,6 +7,7 @@ import (
 	"time"
 
 	pool "github.com/tunnelpool/pool"
+	"github.com/tunnelpool/pool/internal/handoff"
 	"github.com/tunnelpool/pool/internal/service"
 	"github.com/tunnelpool/pool/internal/wire"
 )
@@ -143,7 +144,7 @@ func (p *publisher) returnedLocked(c *serverSession) {
 	p.awayLocked()
 	if p.numbers == nil || p.numbers.instance != c.who.Instance {
 		p.numbers = &numbering{instance: c.who.Instance}
-		p.numbers.announced.outcomes.Most = maxForwardOutcomes
+		p.numbers.announced.outcomes = handoff.Ledger{Most: maxForwardOutcomes, Midway: true} // this server may have been started since
 	}
 	p.numbers.atLeast(c.who.LastStream)
 	p.name, p.session, c.publisher, c.numbers = c.who.Name, c, p, p.numbers
@@ -220,7 +221,7 @@ func (s *Server) trimLocked(p *publisher) {
 	if s.publishers[p.member] != p {
 		return // forgotten before; it may be back, as another
 	}
-	if p.numbers == nil || p.numbers.latest() == 0 {
+	if p.numbers == nil || p.numbers.latest() == 0 && p.numbers.announced.last() == 0 {
 		delete(s.publishers, p.member)
 		return
 	}

@@ -24,6 +24,10 @@ type Ledger struct {
 	// the number of streams that can be announced and not begun.
 	Most int
 
+	// Midway: numbers may have been given out before this ledger began. Those below
+	// the first one that is opened are unknown. Only the zero value can be set so.
+	Midway bool
+
 	last      uint32
 	forgotten uint32 // the highest number that fell out of entries
 	entries   map[uint32]outcome
@@ -54,6 +58,9 @@ func (l *Ledger) Restart() { *l = Ledger{Most: l.Most} }
 func (l *Ledger) Open(number uint32, now time.Time) error {
 	if number <= l.last {
 		return ErrOrder
+	}
+	if l.Midway {
+		l.Midway, l.forgotten = false, number-1
 	}
 	l.enter(number, pending, now)
 	return nil
@@ -86,6 +93,10 @@ func (l *Ledger) Drop(number uint32) {
 // for one that later numbers went past, as long as it cannot be a number that
 // was announced and forgotten.
 func (l *Ledger) Cancel(number uint32, startHere bool, now time.Time) Answer {
+	if l.Midway {
+		l.last = max(l.last, number) // it will not commit
+		return Unknown
+	}
 	if number > l.last {
 		l.enter(number, refused, now)
 		return Refused

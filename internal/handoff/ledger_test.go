@@ -45,6 +45,22 @@ func TestLedger(t *testing.T) {
 	}
 }
 
+// TestLedgerMidway: of what may have been given out before the ledger began
+// nothing is known, and it cannot commit.
+func TestLedgerMidway(t *testing.T) {
+	l := Ledger{Midway: true}
+	for _, number := range []uint32{5, 7, 6} {
+		require.Equal(t, Unknown.String(), l.Cancel(number, true, noon).String())
+		require.False(t, l.Commit(number))
+		require.ErrorIs(t, l.Open(number, noon), ErrOrder)
+	}
+	require.NoError(t, l.Open(10, noon))
+	require.Equal(t, Unknown.String(), l.Cancel(9, false, noon).String())
+	require.Equal(t, Refused.String(), l.Cancel(11, false, noon).String(), "its announcement was lost")
+	require.True(t, l.Commit(10))
+	require.Equal(t, Committed.String(), l.Cancel(10, false, noon).String())
+}
+
 func TestLedgerOrder(t *testing.T) {
 	var l Ledger
 	require.ErrorIs(t, l.Open(0, noon), ErrOrder)
