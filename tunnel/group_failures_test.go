@@ -343,3 +343,34 @@ func pause(ctx context.Context, d time.Duration) {
 	defer cancel()
 	<-ctx.Done()
 }
+
+// TestGroupBackAlone: the only client of a group fails a user, is lost before it
+// gives a sign of life, and comes back. It has its part when others join.
+func TestGroupBackAlone(t *testing.T) {
+	h := startServer(t, pool.TLSPlain)
+	port := freePort(t)
+	id := [16]byte{1}
+	control, w := h.joinAs(t, h.key, wire.Join{Identity: id, Instance: id, Name: "a"})
+	say(t, control, wire.Register{Ref: 1, Network: wire.NetworkTCP, Port: port, Name: "web", Group: "blue"})
+	public := answers[wire.Registered](t, control, 1)[0].Addr
+	conn, err := h.knock(t, h.key.Session(w.Secret[:]), wire.KindPool, w.Session[:])
+	require.NoError(t, err)
+	go io.Copy(io.Discard, conn) // ends when conn is closed
+	dialUser(t, public)
+	number := answers[wire.Open](t, control, 1)[0].Stream
+	frames := wire.AppendFrame(nil, wire.FrameAck, number)
+	_, err = conn.Write(wire.AppendFrame(frames, wire.FrameReset, number, byte(wire.ResetRefused)))
+	require.NoError(t, err)
+	conn.Close()
+	eventually(t, func() bool { return h.Stats().Open == 0 }, h.log.text)
+	control.Close()
+	h.away(t)
+
+	startClient(t, h, telling(t, "a"), sharing("a", port), func(cfg *ClientConfig) { cfg.Identity = id })
+	startClient(t, h, telling(t, "b"), sharing("b", port))
+	eventually(t, func() bool {
+		who, c := told(t, public)
+		c.Close()
+		return who == "a"
+	}, h.log.text)
+}

@@ -189,7 +189,7 @@ func (sv *published) port() uint16 {
 
 // upLocked makes the service one of the session, as b. Its users go on.
 func (sv *published) upLocked(b *backend, c *serverSession, r wire.Register) {
-	b.session, b.ref = c, r.Ref
+	b.session, b.ref, b.mute = c, r.Ref, false // a session is a sign of life
 	sv.name, sv.group, sv.sources = r.Name, r.Group, r.Sources
 	from, _ := parseSources(r.Sources) // publish has read it
 	sv.from.set(from)
