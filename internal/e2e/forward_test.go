@@ -3,7 +3,6 @@ package e2e
 import (
 	"os"
 	"os/exec"
-	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -17,13 +16,12 @@ func TestForwardingPage(t *testing.T) {
 	t.Parallel()
 	target := web(t, "the database")
 	here := freePort(t)
-	place := strings.NewReplacer("-L 5432:", "-L "+here+":", "db:5432", target)
 	key := pool.NewKey().Text()
 	server := newHost(t, key).start("tunnel-server", append([]string{"--listen", "127.0.0.1:0"},
-		strings.Fields(place.Replace(commands(t, "FORWARDING.md", "tunnel-server")[0]))...)...)
+		documented(t, "FORWARDING.md", "tunnel-server", "db:5432", target)...)...)
 	address := server.line(listening)[1]
-	client := newHost(t, key).start("tunnel-client",
-		strings.Fields(strings.Replace(place.Replace(commands(t, "FORWARDING.md", "tunnel-client")[0]), "HOST", address, 1))...)
+	client := newHost(t, key).start("tunnel-client", documented(t, "FORWARDING.md", "tunnel-client",
+		"HOST", address, "5432:db:5432", here+":"+target)...)
 	client.line(`Forward "` + here + `" is up: 127\.0\.0\.1:` + here + ` leads to ` + target + ` at the server`)
 	require.Equal(t, "the database", fetch(t, "127.0.0.1:"+here))
 

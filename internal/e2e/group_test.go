@@ -4,26 +4,12 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"os"
-	"path/filepath"
-	"regexp"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 )
-
-// example returns the words of a document's first command that begins so, with
-// some of them replaced.
-func example(t *testing.T, document, program string, replace ...string) []string {
-	t.Helper()
-	text, err := os.ReadFile(filepath.Join("..", "..", "docs", document))
-	require.NoError(t, err)
-	command := regexp.MustCompile(`(?m)^` + program + ` .*$`).FindString(string(text))
-	require.NotEmpty(t, command, "a command in %s", document)
-	return strings.Fields(strings.NewReplacer(replace...).Replace(command))[1:]
-}
 
 // TestGroup runs two clients with the command of GROUPS.md, under a user every
 // 10 ms and with some that stay. One is killed and comes back: only those notice
@@ -43,7 +29,7 @@ func TestGroup(t *testing.T) {
 	for i := range machines {
 		m := &machines[i]
 		m.host, m.desk = newHost(t, key), openDesk(t, listenHere(t))
-		m.args = example(t, "GROUPS.md", "tunnel-client", "HOST", address, "8080", port, ":3000", ":"+m.desk.address)
+		m.args = documented(t, "GROUPS.md", "tunnel-client", "HOST", address, "8080", port, ":3000", ":"+m.desk.address)
 		m.client = m.start("tunnel-client", m.args...)
 		m.client.line(`Service "web" is up: ` + public)
 	}

@@ -18,7 +18,7 @@ func TestLimits(t *testing.T) {
 	_, address, key := startServer(t)
 	web, backup := steadyPort(t), steadyPort(t)
 	page, store := newHalves(t), openStream(t)
-	args := example(t, "LIMITS.md", "tunnel-client", "HOST", address,
+	args := documented(t, "LIMITS.md", "tunnel-client", "HOST", address,
 		"8080:3000", web+":"+page.address, "8022:22", backup+":"+store.address, "=50", "=2")
 	client := newHost(t, key).start("tunnel-client", args...)
 	client.line(`Service "web" is up: `)
