@@ -129,6 +129,7 @@ func explainFailure(f service.Failure) string {
 // explainTarget says why a target could not be reached.
 func explainTarget(target string, reason wire.ResetReason, err error) string {
 	var dns *net.DNSError
+	target = quoteSafe(target) // of a forward, the client's word
 	switch {
 	case reason == wire.ResetOverloaded:
 		return fmt.Sprintf("a user for %s is turned away: %v", target, err)
@@ -139,7 +140,7 @@ func explainTarget(target string, reason wire.ResetReason, err error) string {
 	case errors.As(err, &dns):
 		return fmt.Sprintf("target %s: its name was not found", target)
 	}
-	return fmt.Sprintf("target %s cannot be reached: %v", target, err)
+	return fmt.Sprintf("target %s cannot be reached: %s", target, quoteSafe(err.Error()))
 }
 
 // quoteSafe makes what a peer sent fit for a log line: plain text passes as it

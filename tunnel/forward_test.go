@@ -283,6 +283,21 @@ func TestForwardHostileClient(t *testing.T) {
 	}
 }
 
+// TestForwardHostileTarget: where any host may be asked for, a name that is none
+// reaches the log escaped.
+func TestForwardHostileTarget(t *testing.T) {
+	h := startServer(t, pool.TLSPlain, allowing("*:1"))
+	const name = "db\u202e WARN"
+	control, w := h.join(t, h.key, "hostile")
+	say(t, control, wire.Forward{Network: wire.NetworkTCP, Target: name + ":1"})
+	require.Empty(t, answers[wire.Forwarded](t, control, 1)[0].Text)
+	conn := h.openForwarded(t, control, w, 1)
+	_, err := io.ReadAll(io.LimitReader(conn, 2*wire.FrameHeaderSize+1)) // ACK and RESET
+	require.NoError(t, err)
+	require.Equal(t, 2, h.log.count(`db\u202e WARN`), h.log.text())
+	require.Zero(t, h.log.count(name))
+}
+
 // turnedAway connects as a user who is reset soon.
 func turnedAway(t *testing.T, addr string) {
 	t.Helper()

@@ -39,7 +39,7 @@ type forwardTarget struct {
 func (c *serverSession) forward(m wire.Forward) {
 	code, reason := c.grant(m)
 	if code == wire.OK {
-		c.server.log.Info("%s: users there may reach %s", c.name(), m.Target) // as the configuration has it
+		c.server.log.Info("%s: users there may reach %s", c.name(), quoteSafe(m.Target))
 	} else {
 		c.server.log.Warn("%s: forward to %q denied: %s", c.name(), m.Target, reason)
 	}
@@ -208,7 +208,7 @@ func (c *serverSession) reach(ctx context.Context, target *forwardTarget) (net.C
 	conn, err := datagram.Dial(ctx, target.address, datagram.Config{Idle: DefaultUDPIdle, Pass: c.holder.pass, Dropped: func(why error) {
 		c.server.count.dropped.Add(1)
 		if muted, ok := target.trouble.pass(time.Now()); ok {
-			c.server.log.Info("%s: a datagram for or of target %s is lost: %v%s", c.name(), target.address, why, lostNote(muted))
+			c.server.log.Info("%s: a datagram for or of target %s is lost: %v%s", c.name(), quoteSafe(target.address), why, lostNote(muted))
 		}
 	}})
 	if err != nil {
