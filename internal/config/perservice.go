@@ -11,6 +11,9 @@ import (
 // without a service holds for all that have no value of their own. set takes the
 // value for one service. Errors name the flag and the value.
 func PerService(flag string, values []string, services []tunnel.Service, set func(s *tunnel.Service, value string) error) error {
+	if len(services) == 0 && len(values) > 0 {
+		return fmt.Errorf("%s %q: it is for services, and there is no -R", flag, values[0])
+	}
 	own := make(map[string]string) // by service
 	var all *string
 	for _, text := range values {

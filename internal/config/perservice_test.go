@@ -45,3 +45,12 @@ func TestPerService(t *testing.T) {
 		})
 	}
 }
+
+// TestPerServiceWithoutServices: a value that nothing has is no value to ignore.
+func TestPerServiceWithoutServices(t *testing.T) {
+	set := func(*tunnel.Service, string) error { return nil }
+	require.NoError(t, PerService("--flag", nil, nil, set))
+	for _, value := range []string{"a", "web=a"} {
+		require.ErrorContains(t, PerService("--flag", []string{value}, nil, set), "there is no -R")
+	}
+}
