@@ -152,6 +152,9 @@ func TestKeyRateChanges(t *testing.T) {
 	h.setRate(0)
 	require.Nil(t, h.limit.Load())
 	require.Greater(t, l.Rate(), int64(1e14), "who has it still goes on without")
+	h.setRate(6000)
+	require.EqualValues(t, 6000, l.Rate(), "and has the next one")
+	require.Same(t, l, h.limit.Load(), "with those who come")
 }
 
 // TestRateEnds: many streams wait for their turn of a rate that takes minutes for

@@ -18,6 +18,7 @@ type holder struct {
 	grant   atomic.Pointer[Grant]
 	users   *crowd
 	limit   atomic.Pointer[shape.Limit] // of what passes for its users; nil: none
+	rate    *shape.Limit                // the latest, which streams may have still; guarded by Server.mu
 	pooled  pooledBudget
 	streams context.Context // of its users; ends when the key is taken back, or with all streams
 	revoke  context.CancelFunc
@@ -59,18 +60,21 @@ func (s *Server) entitle(h *holder, grant Grant) {
 // noRate is more bytes a second than any line carries.
 const noRate = 1 << 50
 
-// setRate changes the limit, for streams in progress too.
+// setRate changes the limit, for streams in progress too: those that have one.
 func (h *holder) setRate(bytes int64) {
-	switch l := h.limit.Load(); {
-	case bytes <= 0 && l != nil:
-		l.SetRate(noRate) // for those in progress
-		h.limit.Store(nil)
-	case bytes <= 0:
-	case l == nil:
-		h.limit.Store(shape.New(bytes))
-	case l.Rate() != bytes:
-		l.SetRate(bytes)
+	switch {
+	case bytes > 0 && h.rate == nil:
+		h.rate = shape.New(bytes)
+	case bytes > 0 && h.rate.Rate() != bytes:
+		h.rate.SetRate(bytes)
+	case bytes <= 0 && h.limit.Load() != nil:
+		h.rate.SetRate(noRate) // for those in progress
 	}
+	if bytes <= 0 {
+		h.limit.Store(nil)
+		return
+	}
+	h.limit.Store(h.rate)
 }
 
 func (s *Server) severalKeys() bool { return s.keyring.Len() > 1 }
