@@ -283,6 +283,27 @@ func TestForwardHostileClient(t *testing.T) {
 	}
 }
 
+// TestForwardPlaces: users of forwards take the places of their key, and the log
+// says whose limit it was that turned one away.
+func TestForwardPlaces(t *testing.T) {
+	target := startTarget(t, echo)
+	ring, err := NewKeyring()
+	require.NoError(t, err)
+	h := startServer(t, pool.TLSPlain, allowing(target), func(cfg *ServerConfig) { cfg.Keys, cfg.Keyring = nil, ring })
+	require.NoError(t, ring.Set(Grant{Name: "anna", Key: h.key, MaxStreams: 1}))
+	g := h.forwarding(t, target)
+	user := dialUser(t, g.entrance(0))
+	send(t, user, "in")
+	receive(t, user, "in")
+	turnedAway(t, g.entrance(0))
+	h.log.find(t, `key "anna" may have 1 users at the same time; see its max-streams`)
+	user.Close()
+	eventually(t, func() bool { return h.Stats().Open == 0 }, h.log.text)
+	user = dialUser(t, g.entrance(0))
+	send(t, user, "next")
+	receive(t, user, "next")
+}
+
 // TestForwardHostileTarget: where any host may be asked for, a name that is none
 // reaches the log escaped.
 func TestForwardHostileTarget(t *testing.T) {

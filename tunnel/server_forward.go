@@ -178,8 +178,8 @@ func (c *serverSession) attend(number uint32, target *forwardTarget, end streamE
 		Dial: func(ctx context.Context) (net.Conn, wire.ResetReason) {
 			s.count.forwarded.Add(1)
 			crowds := []*crowd{c.holder.users, s.users}
-			if !tryEnter(crowds) {
-				c.forwardFailed(target, wire.ResetOverloaded, errNoPlace)
+			if full := tryEnter(crowds); full != nil {
+				c.forwardFailed(target, wire.ResetOverloaded, c.noPlace(full))
 				return nil, wire.ResetOverloaded
 			}
 			placed = crowds
@@ -215,6 +215,14 @@ func (c *serverSession) reach(ctx context.Context, target *forwardTarget) (net.C
 		return nil, service.DialReason(ctx, err), err
 	}
 	return conn, 0, nil
+}
+
+// noPlace says whose limit kept a user out.
+func (c *serverSession) noPlace(full *crowd) error {
+	if most := c.holder.grant.Load().MaxStreams; full == c.holder.users && most > 0 {
+		return fmt.Errorf("key %s may have %d users at the same time; see its max-streams", c.holder.label(), most)
+	}
+	return errNoPlace
 }
 
 var errNoPlace = errors.New("as many users as there may be; see --max-streams and the limit of open files (ulimit -n, LimitNOFILE=)")

@@ -32,15 +32,16 @@ func (s *Server) newEntrance(l net.Listener, from *userSources, h *holder) *entr
 	return e
 }
 
-// tryEnter takes a place in each crowd, or in none, without waiting.
-func tryEnter(crowds []*crowd) bool {
+// tryEnter takes a place in each crowd, or in none because of one that is full,
+// without waiting.
+func tryEnter(crowds []*crowd) (full *crowd) {
 	for i, c := range crowds {
 		if !c.tryEnter() {
 			leave(crowds[:i])
-			return false
+			return c
 		}
 	}
-	return true
+	return nil
 }
 
 // Accept returns the next user who may come and has a place.
