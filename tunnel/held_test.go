@@ -3,6 +3,7 @@ package tunnel
 import (
 	"context"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -114,5 +115,48 @@ func TestFirstInLineAlready(t *testing.T) {
 		require.NoError(t, err)
 		require.NotNil(t, c)
 		v.leaveLine()
+	}
+}
+
+// slowLog takes its time for a line that contains part.
+type slowLog struct {
+	*recorder
+	part string
+	take time.Duration
+}
+
+func (l slowLog) Info(format string, args ...any) {
+	if strings.Contains(fmt.Sprintf(format, args...), l.part) {
+		time.Sleep(l.take)
+	}
+	l.recorder.Info(format, args...)
+}
+
+// TestHeldUserComesAfterRegistered: a user who was held is announced to a client
+// that has been told that the service is up, and where, even if the log is slow.
+func TestHeldUserComesAfterRegistered(t *testing.T) {
+	h := startServer(t, pool.TLSPlain, func(cfg *ServerConfig) {
+		cfg.Logger = slowLog{cfg.Logger.(*recorder), "is up on", 300 * time.Millisecond}
+	})
+	me := wire.Join{Identity: [16]byte{1}, Instance: [16]byte{2}, Name: "by hand"}
+	register := wire.Register{Ref: 1, Network: wire.NetworkTCP, Name: "web"}
+	control, _ := h.joinAs(t, h.key, me)
+	say(t, control, register)
+	public := answers[wire.Registered](t, control, 1)[0].Addr
+	control.Close()
+	h.away(t)
+	dialUser(t, public)
+	eventually(t, func() bool { return h.Stats().Open == 1 }, h.log.text)
+	control, w := h.joinAs(t, h.key, me)
+	_, err := h.knock(t, h.key.Session(w.Secret[:]), wire.KindPool, w.Session[:])
+	require.NoError(t, err)
+	say(t, control, register)
+	for {
+		m, err := wire.ReadMessage(control, nil)
+		require.NoError(t, err)
+		require.NotEqual(t, wire.TypeOpen, m.Type(), "it came first")
+		if m.Type() == wire.TypeRegistered {
+			return
+		}
 	}
 }

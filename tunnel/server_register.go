@@ -18,7 +18,7 @@ func (c *serverSession) registerAll() {
 	for {
 		select {
 		case r := <-c.registrations:
-			c.link.Send(c.register(r))
+			c.register(r)
 		case <-c.link.Done():
 			return
 		}
@@ -26,15 +26,14 @@ func (c *serverSession) registerAll() {
 }
 
 // register brings a service up, or says why not.
-func (c *serverSession) register(r wire.Register) wire.Registered {
+func (c *serverSession) register(r wire.Register) {
 	sv, code, reason := c.publish(r)
 	if code != wire.OK {
 		c.server.log.Warn("%s: service %q on port %d denied: %s", c.name(), r.Name, r.Port, reason)
-		return wire.Registered{Ref: r.Ref, Code: code, Text: reason}
+		c.link.Send(wire.Registered{Ref: r.Ref, Code: code, Text: reason})
+		return
 	}
-	addr := sv.public.Addr().String()
-	c.server.log.Info("%s: service %q is up on %s", c.name(), r.Name, onNetwork(r.Network, addr))
-	return wire.Registered{Ref: r.Ref, Addr: addr}
+	c.server.log.Info("%s: service %q is up on %s", c.name(), r.Name, onNetwork(r.Network, sv.public.Addr().String()))
 }
 
 func (c *serverSession) publish(r wire.Register) (*published, wire.DenyCode, string) {
@@ -187,8 +186,10 @@ func (sv *published) port() uint16 {
 	return portOfAddr(sv.public.Addr())
 }
 
-// upLocked makes the service one of the session, as b. Its users go on.
+// upLocked makes the service one of the session, as b. Its users go on, after the
+// client has been told.
 func (sv *published) upLocked(b *backend, c *serverSession, r wire.Register) {
+	c.link.Send(wire.Registered{Ref: r.Ref, Addr: sv.public.Addr().String()})
 	b.session, b.ref, b.mute = c, r.Ref, false // a session is a sign of life
 	sv.name, sv.group, sv.sources = r.Name, r.Group, r.Sources
 	from, _ := parseSources(r.Sources) // publish has read it
