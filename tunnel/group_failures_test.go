@@ -180,7 +180,18 @@ func TestGroupLostBeforeACK(t *testing.T) {
 	occupied := h.occupy(t, "other") // so that the next two are for the one that is lost
 	silent, spoken := dialUser(t, public), dialUser(t, public)
 	send(t, spoken, "said")
-	answers[wire.Open](t, control, 2)
+	opens := answers[wire.Open](t, control, 2)
+	for _, c := range conns { // what was said is on its way
+		var id pool.ID
+		_, err := io.ReadFull(c, id[:])
+		require.NoError(t, err)
+		for _, o := range opens {
+			if o.ID == id && o.User == spoken.LocalAddr().String() {
+				_, err = io.ReadFull(c, make([]byte, 2*wire.FrameHeaderSize+len("said")))
+				require.NoError(t, err)
+			}
+		}
+	}
 	occupied()
 	begun := time.Now()
 	control.Close()
