@@ -130,7 +130,7 @@ func (l *Link) Send(m wire.Message) {
 	full := len(l.pending) > maxBacklog
 	l.mu.Unlock()
 	if full {
-		l.fail(ErrBacklog)
+		go l.fail(ErrBacklog) // ends soon; to close can take a while, and callers hold locks
 		return
 	}
 	l.kick()
