@@ -66,3 +66,22 @@ func (h *host) openForwarded(t *testing.T, control net.Conn, w wire.Welcome, num
 	require.NoError(t, err)
 	return conn
 }
+
+// TestForwardOutcomesOfMany: a client that comes as many, each of which opens a
+// stream and leaves, does not make the server remember them all.
+func TestForwardOutcomesOfMany(t *testing.T) {
+	h := startServer(t, pool.TLSPlain, allowing("127.0.0.1:1"))
+	remembered := func() int {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		return len(h.publishers)
+	}
+	for range maxAbsentOutcomes + 50 {
+		control, _ := h.join(t, h.key, "one of many")
+		say(t, control, wire.Forward{Network: wire.NetworkTCP, Target: "127.0.0.1:1"}, wire.Open{Stream: 1, ID: [8]byte([]byte("abcdefgh"))})
+		answers[wire.Forwarded](t, control, 1)
+		control.Close()
+		h.away(t)
+	}
+	require.LessOrEqual(t, remembered(), maxAbsentOutcomes)
+}

@@ -17,6 +17,10 @@ import (
 // heard of, for the session that it comes back with.
 const maxAbsent = 4096
 
+// maxAbsentOutcomes bounds those of them whose forwards' streams are remembered
+// too, half a MB each. Of one that is forgotten all are unknown.
+const maxAbsentOutcomes = 256
+
 // member is one client, whatever its process: an identity with a key.
 type member struct {
 	key      pool.KeyID
@@ -225,6 +229,9 @@ func (s *Server) trimLocked(p *publisher) {
 		delete(s.publishers, p.member)
 		return
 	}
+	if p.numbers.announced.last() != 0 {
+		s.forgetOutcomesLocked()
+	}
 	if len(s.publishers) < maxAbsent+s.cfg.MaxSessions {
 		return
 	}
@@ -232,6 +239,19 @@ func (s *Server) trimLocked(p *publisher) {
 		if other.absentLocked() {
 			delete(s.publishers, m)
 			return
+		}
+	}
+}
+
+// forgetOutcomesLocked forgets clients beyond maxAbsentOutcomes.
+func (s *Server) forgetOutcomesLocked() {
+	kept := 0
+	for m, p := range s.publishers {
+		if !p.absentLocked() || p.numbers == nil || p.numbers.announced.last() == 0 {
+			continue
+		}
+		if kept++; kept > maxAbsentOutcomes {
+			delete(s.publishers, m)
 		}
 	}
 }
