@@ -64,11 +64,25 @@ func (cs *clientSession) announceForwarded(message func(number uint32) wire.Mess
 		return 0, false
 	default:
 	}
-	number, ok := cs.client.numbers.next(func(n uint32) { cs.link.Send(message(n)) })
+	sent := false
+	number, ok := cs.client.numbers.next(func(n uint32) {
+		if !cs.leaving { // a number that is not used is none that is used twice
+			cs.link.Send(message(n))
+			sent = true
+		}
+	})
 	if !ok {
 		cs.link.Close(errNumbersUsed)
 	}
-	return number, ok
+	return number, ok && sent
+}
+
+// leave announces nothing more: a side has said GoAway, or is about to.
+func (cs *clientSession) leave() {
+	n := &cs.client.numbers
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	cs.leaving = true
 }
 
 // asker returns what relay calls to learn what became of a forward's stream. The

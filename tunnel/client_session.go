@@ -33,6 +33,7 @@ type clientSession struct {
 	pool       *pool.Pool
 	forwarding *pool.Pool // nil without forwards
 	questions  questions  // about streams of forwards
+	leaving    bool       // nothing more is announced; guarded by the lock of Client.numbers
 
 	forwardOnce  sync.Once      // starts forwarding
 	forwardTasks sync.WaitGroup // that
@@ -126,6 +127,7 @@ func (cs *clientSession) drainWith(ctx context.Context) {
 		return
 	case <-ctx.Done():
 	}
+	cs.leave()
 	cs.link.Send(wire.GoAway{Code: wire.Shutdown, Text: "the client is stopping"})
 	cs.client.active.wait(cs.client.streams.Done())
 	cs.link.Finish(farewellLimit)
@@ -188,6 +190,7 @@ func (cs *clientSession) handle(m wire.Message) error {
 		if m.Code == wire.Replaced {
 			return errReplaced
 		}
+		cs.leave()
 		cs.carriers.stop()
 		cs.pool.Drain(closedContext) // nothing new; streams in progress finish
 		if cs.forwarding != nil {

@@ -267,6 +267,8 @@ func TestForwardHostileClient(t *testing.T) {
 	for name, says := range map[string][]wire.Message{
 		"an Open without a Forward":  {wire.Open{Stream: 1, ID: [8]byte([]byte("abcdefgh"))}},
 		"an Open of another forward": {wire.Forward{Ref: 1, Network: wire.NetworkTCP, Target: "127.0.0.1:1"}, wire.Open{Stream: 1, ID: [8]byte([]byte("abcdefgh")), Ref: 2}},
+		"an Open after its goodbye": {wire.Forward{Ref: 1, Network: wire.NetworkTCP, Target: "127.0.0.1:1"},
+			wire.GoAway{Code: wire.Shutdown}, wire.Open{Stream: 1, ID: [8]byte([]byte("abcdefgh")), Ref: 1}},
 		"a number twice": {wire.Forward{Ref: 1, Network: wire.NetworkTCP, Target: "127.0.0.1:1"},
 			wire.Open{Stream: 1, ID: [8]byte([]byte("abcdefgh")), Ref: 1}, wire.Open{Stream: 1, ID: [8]byte([]byte("ijklmnop")), Ref: 1}},
 	} {

@@ -137,6 +137,9 @@ func (fs *serverForwards) finish(ctx context.Context) {
 // opened begins a stream that the client announced for a user of a forward.
 func (c *serverSession) opened(m wire.Open) error {
 	s := c.server
+	if c.leaving {
+		return errOpenAfterGoAway
+	}
 	target, connections := c.forwards.target(m.Ref)
 	if target == nil {
 		return fmt.Errorf("the client opened a stream for forward %d, which it does not have", m.Ref)
@@ -176,9 +179,13 @@ func (c *serverSession) attend(number uint32, target *forwardTarget, end streamE
 		StartWait: pairWait,
 		Commit:    func() bool { return streams.commit(number) },
 		Dial: func(ctx context.Context) (net.Conn, wire.ResetReason) {
+			if c.mayForward(target.address) != "" { // not any more, and the session is told so
+				return nil, wire.ResetShutdown
+			}
 			s.count.forwarded.Add(1)
 			crowds := []*crowd{c.holder.users, s.users}
 			if full := tryEnter(crowds); full != nil {
+				s.count.overflowed.Add(1)
 				c.forwardFailed(target, wire.ResetOverloaded, c.noPlace(full))
 				return nil, wire.ResetOverloaded
 			}
@@ -226,6 +233,8 @@ func (c *serverSession) noPlace(full *crowd) error {
 }
 
 var errNoPlace = errors.New("as many users as there may be; see --max-streams and the limit of open files (ulimit -n, LimitNOFILE=)")
+
+var errOpenAfterGoAway = errors.New("the client opened a stream after its goodbye")
 
 // forwardFailed tells now and then why a target was not reached.
 func (c *serverSession) forwardFailed(target *forwardTarget, reason wire.ResetReason, err error) {
