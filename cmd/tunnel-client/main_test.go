@@ -101,6 +101,8 @@ func TestWrongInput(t *testing.T) {
 		good + "--health 8080=icmp":                       `--health "icmp": want "tcp" or "http:/PATH"`,
 		good + "--health-interval 1ms":                    `--health-interval "1ms": want a time of at least 100ms`,
 		good + "--health-interval 1s":                     `--health-interval "1s": no service has a --health`,
+		good + "-R udp/53:53 --proxy-protocol v2":         `--proxy-protocol "v2": service "udp/53" is of UDP, which has none; put SERVICE= of another in front`,
+		good + "-R udp/53:53 --health tcp":                `--health "tcp": service "udp/53" is of UDP, which has none; put SERVICE= of another in front`,
 		good + "--proxy-protocol v3":                      `--proxy-protocol "v3": want "v1" or "v2"`,
 		"--server host -R 8080:3000,":                     `-R "8080:3000,": the target port is empty`,
 		good + "--group=":                                 `--group "": the name is missing`,

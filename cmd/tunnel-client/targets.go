@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"time"
@@ -37,7 +38,7 @@ func (f *targetFlags) apply(services []tunnel.Service) error {
 		{"--health", f.health, func(s *tunnel.Service, value string) error {
 			s.Health = value
 			_, err := service.ParseCheck(value)
-			return err
+			return cmp.Or(err, notUDP(s))
 		}},
 		{"--health-interval", f.healthInterval, func(s *tunnel.Service, value string) (err error) {
 			s.HealthInterval, err = duration(value, tunnel.MinHealthInterval)
@@ -46,7 +47,7 @@ func (f *targetFlags) apply(services []tunnel.Service) error {
 		{"--proxy-protocol", f.proxyProtocol, func(s *tunnel.Service, value string) error {
 			s.ProxyProtocol = value
 			_, err := proxyheader.ParseVersion(value)
-			return err
+			return cmp.Or(err, notUDP(s))
 		}},
 	} {
 		if err := config.PerService(flag.name, flag.values, services, flag.set); err != nil {
@@ -55,6 +56,14 @@ func (f *targetFlags) apply(services []tunnel.Service) error {
 	}
 	if len(f.healthInterval) > 0 && !slices.ContainsFunc(services, func(s tunnel.Service) bool { return s.Health != "" }) {
 		return fmt.Errorf("--health-interval %q: no service has a --health", f.healthInterval[0])
+	}
+	return nil
+}
+
+// notUDP refuses what only services of TCP can have.
+func notUDP(s *tunnel.Service) error {
+	if s.Network == "udp" {
+		return fmt.Errorf("service %q is of UDP, which has none; put SERVICE= of another in front", s.Name)
 	}
 	return nil
 }
