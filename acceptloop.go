@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"log/slog"
 	"net"
 	"sync"
 	"syscall"
@@ -124,7 +125,8 @@ func (t *acceptTrouble) failed(err error) time.Duration {
 		if outOfDescriptors(err) {
 			advice = "; raise the limit of open files (ulimit -n, LimitNOFILE= of a systemd unit) if this is not an attack"
 		}
-		t.log.Warn("Connections to %v wait: %v; going on as soon as possible%s", t.addr, err, advice)
+		Tell(t.log, slog.LevelWarn, "accept_failed", Facts{"listener", t.addr, "error", err},
+			"Connections to %v wait: %v; going on as soon as possible%s", t.addr, err, advice)
 	}
 	pause := max(t.pause, minAcceptPause)
 	t.pause = min(2*pause, maxAcceptPause)
@@ -146,7 +148,8 @@ func (t *acceptTrouble) accepted(ctx context.Context, running *sync.WaitGroup) {
 		defer cancel()
 		if <-ctx.Done(); ctx.Err() == context.DeadlineExceeded {
 			c.over = true
-			t.log.Warn("Connections to %v are accepted again; some had to wait in the %v from the first failure to the last", t.addr, lasted)
+			Tell(t.log, slog.LevelWarn, "accept_works", Facts{"listener", t.addr, "lasted_seconds", lasted},
+				"Connections to %v are accepted again; some had to wait in the %v from the first failure to the last", t.addr, lasted)
 		}
 	})
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"log/slog"
 	"net/netip"
 	"slices"
 	"time"
@@ -113,16 +114,20 @@ func (f *failures) report() (reports []failureReport, covered time.Duration) {
 	return reports, covered
 }
 
-// text is the line of a report.
-func (r failureReport) text(covered time.Duration) string {
-	who := "other addresses"
+// from names the source, "" for several.
+func (r failureReport) from() string {
 	switch {
 	case r.source.IsSingleIP():
-		who = r.source.Addr().String()
+		return r.source.Addr().String()
 	case r.source.IsValid():
-		who = r.source.String()
+		return r.source.String()
 	}
-	covered = max(covered.Round(time.Second), time.Second)
+	return ""
+}
+
+// text is the line of a report.
+func (r failureReport) text(covered time.Duration) string {
+	who := cmp.Or(r.from(), "other addresses")
 	unheard := fmt.Sprintf("%d connections closed unheard, since too many had failed", r.unheard)
 	switch {
 	case r.wrong == 0:
@@ -151,8 +156,13 @@ func (a *Acceptor) reportFailures(ctx context.Context) {
 			timer.Stop()
 		}
 		reports, covered := a.failures.report()
+		covered = max(covered.Round(time.Second), time.Second)
 		for _, r := range reports {
-			a.log.Warn("%s", r.text(covered))
+			facts := Facts{"source", r.from(), "wrong_proofs", r.wrong, "unheard", r.unheard, "lasted_seconds", covered}
+			if r.wrong > 0 {
+				facts = append(facts, "key_id", r.keyID)
+			}
+			Tell(a.log, slog.LevelWarn, "failed_attempts", facts, "%s", r.text(covered))
 		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"time"
 )
@@ -32,7 +33,7 @@ func (p *Pool) maintain(ctx context.Context) {
 		again := p.client.calmLocked(now)
 		p.mu.Unlock()
 		if again {
-			p.log.Info("Pool: dialing works again")
+			Tell(p.log, slog.LevelInfo, "dial_works", nil, "Pool: dialing works again")
 		}
 		for range step.Dials {
 			p.wg.Go(func() { p.dialOne(ctx, now) })
@@ -168,9 +169,9 @@ func (p *Pool) finishDial(begun time.Time, success bool, err error) {
 	p.mu.Unlock()
 	switch {
 	case first:
-		p.log.Warn("Pool: dial failed, trying again with growing pauses: %v", err)
+		Tell(p.log, slog.LevelWarn, "dial_failed", Facts{"error", err}, "Pool: dial failed, trying again with growing pauses: %v", err)
 	case err != nil:
-		p.log.Debug("Pool: dial failed: %v", err)
+		Tell(p.log, slog.LevelDebug, "dial_failed", Facts{"error", err}, "Pool: dial failed: %v", err)
 	}
 }
 

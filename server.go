@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"time"
 )
@@ -261,11 +262,12 @@ func (p *Pool) tellID(ctx context.Context, e *entry) error {
 // admitFromDoor is what the front door does with a proven connection.
 func (p *Pool) admitFromDoor(ctx context.Context, conn net.Conn, hello Hello) {
 	if hello.Kind != KindPool {
-		p.log.Warn("Pool: %v asked for kind %d of connection, which a pool pair does not have", conn.RemoteAddr(), hello.Kind)
+		Tell(p.log, slog.LevelWarn, "connection_of_other_kind", Facts{"address", conn.RemoteAddr(), "kind", int(hello.Kind)},
+			"Pool: %v asked for kind %d of connection, which a pool pair does not have", conn.RemoteAddr(), hello.Kind)
 		closeBelowTLS(conn)
 		return
 	}
 	if err := p.Admit(ctx, conn); err != nil {
-		p.log.Debug("Pool: connection not admitted: %v", err)
+		Tell(p.log, slog.LevelDebug, "connection_not_admitted", Facts{"address", conn.RemoteAddr(), "error", err}, "Pool: connection not admitted: %v", err)
 	}
 }

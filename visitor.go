@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"log/slog"
 	"net"
 	"sync"
 	"time"
@@ -115,17 +116,18 @@ func (v *visitor) reject(reason RejectReason, err error) {
 	a.mu.Lock()
 	a.rejected[reason]++
 	a.mu.Unlock()
-	write, more := a.log.Debug, ""
+	level, more := slog.LevelDebug, ""
 	var proof *proofError
 	if errors.As(err, &proof) && a.failures.wrongProof(v.place.source, v.place.favored, proof.id) {
-		write, more = a.log.Warn, "; more from there are counted and told once a minute"
+		level, more = slog.LevelWarn, "; more from there are counted and told once a minute"
 	}
 	if kind := a.pacedKind(reason, err); kind != nil {
 		if others, ok := kind.pass(time.Now()); ok {
-			write, more = a.log.Warn, others
+			level, more = slog.LevelWarn, others
 		}
 	}
-	write("refused a connection from %v (%s): %q%s", v.raw.RemoteAddr(), reason, err, more)
+	Tell(a.log, level, "connection_refused", Facts{"address", v.raw.RemoteAddr(), "reason", string(reason), "error", err},
+		"refused a connection from %v (%s): %q%s", v.raw.RemoteAddr(), reason, err, more)
 }
 
 // pacedKind is what paces the warnings of a rejection; nil: it is none to warn of
