@@ -9,6 +9,7 @@ import (
 
 	pool "github.com/tunnelpool/pool"
 	"github.com/tunnelpool/pool/internal/cli"
+	"github.com/tunnelpool/pool/internal/logging"
 	"github.com/tunnelpool/pool/tunnel"
 )
 
@@ -26,7 +27,7 @@ type publishFlags struct {
 	carriers, maxStreams             int
 	poolMinInterval, poolMaxInterval time.Duration
 	keepAlive, heartbeat, drain      time.Duration
-	logLevel                         string
+	logLevel, logFormat              string
 }
 
 // add defines the flags, with their defaults.
@@ -58,6 +59,7 @@ func (f *publishFlags) add(fl *pflag.FlagSet) {
 	fl.DurationVar(&f.heartbeat, "heartbeat", tunnel.DefaultHeartbeat, "time between signs of life; a server silent for three is gone")
 	fl.DurationVar(&f.drain, "drain", tunnel.DefaultDrain, "how long streams may finish when the client is stopped")
 	fl.StringVar(&f.logLevel, "log-level", "info", cli.Levels)
+	fl.StringVar(&f.logFormat, "log-format", logging.Text, cli.Formats+": lines for people, or one object per event")
 }
 
 // flagOf names the flag that sets a field of the configuration.

@@ -46,7 +46,7 @@ HOST:HOSTPORT is a target of the server's, which its --allow-forward must name.`
 }
 
 func publish(c *cobra.Command, f publishFlags) error {
-	log, err := cli.Logger(f.logLevel)
+	log, err := cli.Logger(f.logLevel, f.logFormat)
 	if err != nil {
 		return err
 	}

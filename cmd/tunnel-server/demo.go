@@ -7,6 +7,7 @@ import (
 
 	"github.com/tunnelpool/pool/internal/cli"
 	"github.com/tunnelpool/pool/internal/demo"
+	"github.com/tunnelpool/pool/internal/logging"
 )
 
 // maxDemoRTT keeps the demo shorter than its own time limit.
@@ -25,7 +26,7 @@ the time to its first byte is shown for a warm and for an empty pool.`,
   tunnel-server demo --rtt 40ms        # with a simulated round trip, as across a country
   tunnel-server demo --once            # end after the proof; status 0 if it held`,
 		RunE: func(c *cobra.Command, _ []string) error {
-			log, err := cli.Logger(level)
+			log, err := cli.Logger(level, logging.Text)
 			if err != nil {
 				return err
 			}

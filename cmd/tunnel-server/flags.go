@@ -10,6 +10,7 @@ import (
 	pool "github.com/tunnelpool/pool"
 	"github.com/tunnelpool/pool/internal/access"
 	"github.com/tunnelpool/pool/internal/cli"
+	"github.com/tunnelpool/pool/internal/logging"
 	"github.com/tunnelpool/pool/tunnel"
 )
 
@@ -26,7 +27,7 @@ type serveFlags struct {
 	linger                   time.Duration
 	maxSessions, maxStreams  int
 	maxPerService, maxFlows  int
-	logLevel                 string
+	logLevel, logFormat      string
 }
 
 // add defines the flags, with their defaults.
@@ -53,6 +54,7 @@ func (f *serveFlags) add(fl *pflag.FlagSet) {
 	fl.IntVar(&f.maxFlows, "max-flows", 0, fmt.Sprintf("most users of one UDP service (default %d, or --max-streams-per-service if that is less)", tunnel.DefaultMaxFlows))
 	fl.DurationVar(&f.drain, "drain", tunnel.DefaultDrain, "how long streams may finish when the server is stopped")
 	fl.StringVar(&f.logLevel, "log-level", "info", cli.Levels)
+	fl.StringVar(&f.logFormat, "log-format", logging.Text, cli.Formats+": lines for people, or one object per event")
 }
 
 // serverConfig turns flags into a configuration that has been checked, or says

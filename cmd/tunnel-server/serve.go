@@ -41,7 +41,7 @@ The first start makes a key and prints the command for the client.`,
 }
 
 func serve(c *cobra.Command, f serveFlags) error {
-	log, err := cli.Logger(f.logLevel)
+	log, err := cli.Logger(f.logLevel, f.logFormat)
 	if err != nil {
 		return err
 	}

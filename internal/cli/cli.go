@@ -9,17 +9,16 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"regexp"
 	"runtime/debug"
 	"strings"
 	"syscall"
 
-	"github.com/NodePassProject/logs"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 	"golang.org/x/term"
 
-	pool "github.com/tunnelpool/pool"
+	"github.com/tunnelpool/pool/internal/logging"
+	"github.com/tunnelpool/pool/internal/redact"
 	"github.com/tunnelpool/pool/tunnel"
 )
 
@@ -69,7 +68,7 @@ func Run(ctx context.Context, root *cobra.Command, args []string, stdout, stderr
 	if err == nil {
 		return 0
 	}
-	fmt.Fprintf(stderr, "%s: %s\n", root.Name(), hideKeys(oneLine(err.Error())))
+	fmt.Fprintf(stderr, "%s: %s\n", root.Name(), redact.Keys(oneLine(err.Error())))
 	var usage usageError
 	if errors.As(err, &usage) {
 		return exitUsage
@@ -161,32 +160,6 @@ func helpTopic(c *cobra.Command, args []string) error {
 	return nil
 }
 
-// hideKeys takes keys out of an error: one that was typed where it does not
-// belong is quoted as a bad argument otherwise, and ends in a log.
-func hideKeys(text string) string {
-	text = words.ReplaceAllStringFunc(text, func(word string) string {
-		// What is in front of the key may be a flag's letter, as in -kKEY.
-		if front := len(word) - madeKey; front >= 0 && front <= 3 {
-			if _, err := pool.ParseKey(word[front:]); err == nil {
-				return hiddenKey
-			}
-		}
-		return word
-	})
-	if key := os.Getenv("TUNNEL_KEY"); len(key) >= shortestKey {
-		text = strings.ReplaceAll(text, key, hiddenKey)
-	}
-	return text
-}
-
-var words = regexp.MustCompile(`[A-Za-z0-9_-]+`) // in a key's alphabet
-
-const (
-	hiddenKey   = "(a key, not shown)"
-	madeKey     = 43 // characters of a key as we make them, 32 bytes
-	shortestKey = 22 // of the shortest that is allowed, 16 bytes
-)
-
 // Version tells the version from the build's own information.
 func Version() string {
 	info, ok := debug.ReadBuildInfo()
@@ -216,28 +189,20 @@ func Version() string {
 	return fmt.Sprintf("%s, %s", version, info.GoVersion)
 }
 
-// Levels are the names that --log-level takes.
-const Levels = "debug, info, warn, error or none"
+// What --log-level and --log-format take.
+const (
+	Levels  = logging.Levels
+	Formats = logging.Formats
+)
 
-// Logger makes the logger of a level name. It writes to standard output,
-// coloured on a terminal unless NO_COLOR is set.
-func Logger(level string) (pool.Logger, error) {
-	var l logs.LogLevel
-	switch level {
-	case "debug":
-		l = logs.Debug
-	case "info":
-		l = logs.Info
-	case "warn":
-		l = logs.Warn
-	case "error":
-		l = logs.Error
-	case "none":
-		l = logs.None
-	default:
-		return nil, Usagef("--log-level %q: want %s", level, Levels)
-	}
-	return logs.NewLogger(l, IsTerminal(os.Stdout) && os.Getenv("NO_COLOR") == ""), nil
+// Logger makes the logger that --log-level and --log-format ask for. It writes
+// to standard output, coloured on a terminal unless NO_COLOR is set.
+func Logger(level, format string) (*logging.Logger, error) {
+	terminal := IsTerminal(os.Stdout)
+	l, err := logging.New(logging.Options{
+		Level: level, Format: format, Terminal: terminal, Color: terminal && os.Getenv("NO_COLOR") == "",
+	})
+	return l, Usage(err)
 }
 
 // IsTerminal reports whether a person reads what is written there.
