@@ -1,20 +1,18 @@
 package keyfile
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"strconv"
 	"strings"
 	"sync"
-	"unicode"
-	"unicode/utf8"
 
 	"go.yaml.in/yaml/v3"
 
 	pool "github.com/tunnelpool/pool"
+	"github.com/tunnelpool/pool/internal/spelling"
 	"github.com/tunnelpool/pool/internal/units"
+	"github.com/tunnelpool/pool/internal/yamldoc"
 	"github.com/tunnelpool/pool/tunnel"
 )
 
@@ -52,12 +50,12 @@ var fields = []string{fieldKey, fieldPorts, fieldForward, fieldMaxStreams, field
 // line in the file that is wrong, or nearly so; they never hold a key.
 func Parse(data []byte) (File, error) {
 	f := File{data: string(data)}
-	if err := plain(f.data); err != nil {
+	top, err := yamldoc.Parse(data, "want names with a colon, each with the fields of its key below it")
+	if err != nil {
 		return File{}, err
 	}
-	top, err := document(data)
-	if err != nil || top == nil {
-		return f, err
+	if top == nil {
+		return f, nil
 	}
 	for i := 0; i < len(top.Content); i += 2 {
 		e, err := entry(top.Content[i], top.Content[i+1])
@@ -67,9 +65,9 @@ func Parse(data []byte) (File, error) {
 		for _, other := range f.Entries {
 			switch {
 			case other.Name == e.Name:
-				return File{}, wrong(top.Content[i], "%s: there is one in line %d already", e.Name, other.line)
+				return File{}, yamldoc.Wrong(top.Content[i], "%s: there is one in line %d already", e.Name, other.line)
 			case !e.Key.IsZero() && other.Key.ID() == e.Key.ID():
-				return File{}, wrong(top.Content[i], "%s: has the same key as %s in line %d; each needs one of its own", e.Name, other.Name, other.line)
+				return File{}, yamldoc.Wrong(top.Content[i], "%s: has the same key as %s in line %d; each needs one of its own", e.Name, other.Name, other.line)
 			}
 		}
 		f.Entries = append(f.Entries, e)
@@ -77,63 +75,19 @@ func Parse(data []byte) (File, error) {
 	return f, nil
 }
 
-// plain refuses what is no text. YAML does so too, without the line.
-func plain(data string) error {
-	number := 0
-	for line := range strings.Lines(data) {
-		number++
-		if !utf8.ValidString(line) || strings.ContainsFunc(line, func(r rune) bool { return unicode.IsControl(r) && !strings.ContainsRune("\t\r\n", r) }) {
-			return fmt.Errorf("line %d: a control character, or a byte that is no UTF-8", number)
-		}
-	}
-	return nil
-}
-
-// document returns the mapping of names to keys; nil for an empty file.
-func document(data []byte) (*yaml.Node, error) {
-	var doc, next yaml.Node
-	d := yaml.NewDecoder(bytes.NewReader(data))
-	err := d.Decode(&doc)
-	switch {
-	case errors.Is(err, io.EOF):
-		return nil, nil
-	case err != nil:
-		// The library counts to where it gave up, or to the line before.
-		return nil, errors.New("near " + strings.TrimPrefix(err.Error(), "yaml: "))
-	}
-	if err := d.Decode(&next); !errors.Is(err, io.EOF) {
-		return nil, fmt.Errorf("line %d: the keys end here; there must be nothing behind", max(next.Line, 1))
-	}
-	top := doc.Content[0]
-	if empty(top) {
-		return nil, nil
-	}
-	if top.Kind != yaml.MappingNode {
-		return nil, wrong(top, "want names with a colon, each with the fields of its key below it")
-	}
-	return top, nil
-}
-
-func empty(n *yaml.Node) bool { return n.Kind == yaml.ScalarNode && n.Tag == "!!null" }
-
-// wrong is an error about a place in the file.
-func wrong(at *yaml.Node, format string, args ...any) error {
-	return fmt.Errorf("line %d: %w", at.Line, fmt.Errorf(format, args...))
-}
-
 func entry(name, value *yaml.Node) (Entry, error) {
 	e := Entry{line: name.Line, column: name.Column}
 	e.Name = name.Value
 	if name.Kind != yaml.ScalarNode {
-		return e, wrong(name, "a key's name is wanted here")
+		return e, yamldoc.Wrong(name, "a key's name is wanted here")
 	}
 	if err := tunnel.CheckKeyName(e.Name); err != nil {
-		return e, wrong(name, "%w", err)
+		return e, yamldoc.Wrong(name, "%w", err)
 	}
 	switch {
-	case empty(value):
+	case yamldoc.IsNull(value):
 	case value.Kind != yaml.MappingNode:
-		return e, wrong(value, "%s: want fields below it, each in a line and further to the right, as in %s: …", e.Name, fieldKey)
+		return e, yamldoc.Wrong(value, "%s: want fields below it, each in a line and further to the right, as in %s: …", e.Name, fieldKey)
 	case len(value.Content) > 0:
 		e.fields = value.Content[0].Column
 	}
@@ -142,20 +96,20 @@ func entry(name, value *yaml.Node) (Entry, error) {
 		field, at := value.Content[i].Value, value.Content[i]
 		switch {
 		case isKey(field), field != fieldKey && isKey(value.Content[i+1].Value):
-			return e, wrong(at, "%s: a key stands in the place of something else", e.Name) // and is not quoted
+			return e, yamldoc.Wrong(at, "%s: a key stands in the place of something else", e.Name) // and is not quoted
 		case seen[field]:
-			return e, wrong(at, "%s: %.40q is there twice", e.Name, field)
+			return e, yamldoc.Wrong(at, "%s: %.40q is there twice", e.Name, field)
 		}
 		seen[field] = true
 		if err := e.set(field, value.Content[i+1]); err != nil {
-			return e, wrong(at, "%s: %w", e.Name, err)
+			return e, yamldoc.Wrong(at, "%s: %w", e.Name, err)
 		}
 	}
 	switch {
 	case e.Name == Default && !e.Key.IsZero():
-		return e, wrong(name, "%s: is the tunnel's own key, which does not stand here; give this one another name", Default)
+		return e, yamldoc.Wrong(name, "%s: is the tunnel's own key, which does not stand here; give this one another name", Default)
 	case e.Name != Default && e.Key.IsZero():
-		return e, wrong(name, "%s: has no %s; tunnel-server key add makes one", e.Name, fieldKey)
+		return e, yamldoc.Wrong(name, "%s: has no %s; tunnel-server key add makes one", e.Name, fieldKey)
 	}
 	return e, nil
 }
@@ -215,7 +169,7 @@ var someKey = sync.OnceValue(pool.NewKey)
 // text is a value in one line; a list is joined by commas.
 func text(value *yaml.Node) (string, error) {
 	switch {
-	case empty(value):
+	case yamldoc.IsNull(value):
 		return "", errors.New("has no value")
 	case value.Kind == yaml.ScalarNode:
 		return value.Value, nil
@@ -224,7 +178,7 @@ func text(value *yaml.Node) (string, error) {
 	}
 	var parts []string
 	for _, n := range value.Content {
-		if n.Kind != yaml.ScalarNode || empty(n) {
+		if n.Kind != yaml.ScalarNode || yamldoc.IsNull(n) {
 			return "", errors.New("wants one value, or a list of them")
 		}
 		parts = append(parts, n.Value)
@@ -234,38 +188,11 @@ func text(value *yaml.Node) (string, error) {
 
 // nearest is a hint at the field that was probably meant.
 func nearest(field string) string {
-	best, name := 3, ""
-	for _, known := range fields {
-		if d := distance(strings.ToLower(strings.ReplaceAll(field, "_", "-")), known); d < best {
-			best, name = d, known
-		}
-	}
+	name := spelling.Nearest(field, fields, 2)
 	if name == "" {
 		return "; there is " + strings.Join(fields, ", ")
 	}
 	return fmt.Sprintf("; is %q meant?", name)
-}
-
-// distance is how many letters have to be added, taken away or replaced to make
-// b of a.
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := diagonal
-			if a[i] != b[j] {
-				cost++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(cost, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
 }
 
 // Find returns the entry of a name.

@@ -122,11 +122,11 @@ func TestMalformedFiles(t *testing.T) {
 		"anna:\n  key: {A}\nben:\n  key: {A}":   "line 3: ben: has the same key as anna in line 1; each needs one of its own",
 		"default:\n  key: {A}":                  "line 1: default: is the tunnel's own key, which does not stand here; give this one another name",
 		"default:\n  ports: x":                  `line 2: default: ports: "x" is not a port`,
-		"anna:\n\tkey: {A}":                     "near line 2: found character that cannot start any token",
+		"anna:\n\tkey: {A}":                     "line 2: a tab in front of the text; YAML wants spaces there",
 		"anna:\n  key: '{A}":                    "near line 2: found unexpected end of stream",
 		"anna:\n  key: {A}\n ports: 80":         "near line 2: did not find expected key",
 		"anna: &x\n  key: {A}\nben: *x":         "line 3: ben: want fields below it",
-		"anna:\n  key: {A}\n---\nben:\n":        "line 3: the keys end here; there must be nothing behind",
+		"anna:\n  key: {A}\n---\nben:\n":        "line 3: the file should end here, and there is one more document",
 		"anna:\n  key: \x00":                    "line 2: a control character, or a byte that is no UTF-8",
 		"anna:\n  key: \xff":                    "line 2: a control character, or a byte that is no UTF-8",
 	} {
