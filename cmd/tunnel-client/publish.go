@@ -80,5 +80,6 @@ func publish(c *cobra.Command, f publishFlags) error {
 	}
 	log.Info("tunnel-client %s, server %s, TLS mode %s, key %v", cli.Version(), f.server, f.tlsMode, key.Key.ID())
 	defer slack.Release()()
+	defer manager(client, f.server, log).Follow(c.Context())()
 	return client.Run(c.Context())
 }

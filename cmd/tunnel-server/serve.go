@@ -71,6 +71,7 @@ func serve(c *cobra.Command, f serveFlags) error {
 		keys.tell(log, "Keys")
 	}
 	defer slack.Release()()
+	defer manager(server, log).Follow(c.Context())()
 	following, stop := context.WithCancel(context.WithoutCancel(c.Context())) // while streams finish too
 	var tasks sync.WaitGroup
 	tasks.Go(func() { keys.follow(following, log) }) // ends with following

@@ -189,6 +189,14 @@ func Version() string {
 	return fmt.Sprintf("%s, %s", version, info.GoVersion)
 }
 
+// Count writes a number of things that are one or several.
+func Count(n int, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return fmt.Sprintf("%d %ss", n, thing)
+}
+
 // What --log-level and --log-format take.
 const (
 	Levels  = logging.Levels

@@ -32,6 +32,7 @@ type host struct {
 
 	sockets []*os.File // handed over as systemd does; their names
 	named   string
+	env     []string // besides what every program gets
 }
 
 func newHost(t *testing.T, key string) host {
@@ -48,6 +49,7 @@ func (h host) command(program string, args ...string) *exec.Cmd {
 		c.ExtraFiles = h.sockets
 	}
 	c.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + filepath.Dir(h.state), "STATE_DIRECTORY=" + h.state}
+	c.Env = append(c.Env, h.env...)
 	if len(h.sockets) > 0 {
 		c.Env = append(c.Env, fmt.Sprintf("LISTEN_FDS=%d", len(h.sockets)), "LISTEN_FDNAMES="+h.named)
 	}
