@@ -9,7 +9,6 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"runtime/debug"
 	"strings"
 	"syscall"
 
@@ -158,35 +157,6 @@ func helpTopic(c *cobra.Command, args []string) error {
 		return Usagef("no help on %q; see --help", strings.Join(args, " "))
 	}
 	return nil
-}
-
-// Version tells the version from the build's own information.
-func Version() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return "unknown"
-	}
-	version := info.Main.Version
-	if version == "" || version == "(devel)" {
-		version = "devel"
-	}
-	var revision, date, dirty string
-	for _, s := range info.Settings {
-		switch s.Key {
-		case "vcs.revision":
-			revision = s.Value[:min(len(s.Value), 12)]
-		case "vcs.time":
-			date = s.Value
-		case "vcs.modified":
-			if s.Value == "true" {
-				dirty = ", modified"
-			}
-		}
-	}
-	if revision != "" && !strings.Contains(version, revision) { // else Go has put it in
-		version += fmt.Sprintf(" (%s, %s%s)", revision, date, dirty)
-	}
-	return fmt.Sprintf("%s, %s", version, info.GoVersion)
 }
 
 // Count writes a number of things that are one or several.
