@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/tunnelpool/pool/internal/cli"
+	"github.com/tunnelpool/pool/internal/manual"
 )
 
 func main() {
@@ -16,6 +17,7 @@ func main() {
 
 func command() *cobra.Command {
 	root := publishCommand()
+	root.AddCommand(manual.Command(root, manual.Common...))
 	cli.Configure(root)
 	return root
 }

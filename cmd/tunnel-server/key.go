@@ -53,6 +53,7 @@ command line.`,
 	}
 	keyFileFlag(c, &keyFile)
 	stateDirFlag(c, &stateDir)
+	c.ValidArgsFunction = completeKeyNames(&stateDir)
 	return c
 }
 

@@ -219,6 +219,7 @@ within a second, and lets them in no more. Others notice nothing. The key
 		},
 	}
 	stateDirFlag(c, &stateDir)
+	c.ValidArgsFunction = completeKeyNames(&stateDir)
 	return c
 }
 

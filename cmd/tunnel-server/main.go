@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/tunnelpool/pool/internal/cli"
+	"github.com/tunnelpool/pool/internal/manual"
 )
 
 func main() {
@@ -15,7 +16,7 @@ func main() {
 
 func command() *cobra.Command {
 	root := serveCommand()
-	root.AddCommand(keyCommand(), demoCommand())
+	root.AddCommand(keyCommand(), demoCommand(), manual.Command(root, manual.Common...))
 	cli.Configure(root)
 	return root
 }

@@ -111,6 +111,7 @@ func teach(c *cobra.Command) {
 	if !c.Runnable() { // a group: on its own it shows what it holds
 		c.RunE = func(c *cobra.Command, _ []string) error { return c.Help() }
 	}
+	completeFlags(c)
 	for _, sub := range c.Commands() {
 		teach(sub)
 	}
