@@ -90,6 +90,11 @@ func (m *Manager) tell(ctx context.Context, up, quit <-chan struct{}) {
 	stopping := ctx.Done()
 	told := ""
 	for {
+		select {
+		case <-quit: // before a tick that is due too: each may cost sendLimit
+			return
+		default:
+		}
 		words := []string{}
 		select {
 		case <-quit:
