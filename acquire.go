@@ -168,7 +168,7 @@ func (p *Pool) await(ctx context.Context, w *waiter, q *waiterQueue) (*Conn, err
 				delete(p.takers, w.id)
 			}
 			p.count.timeouts++
-			p.count.waitTime += time.Since(w.since)
+			p.count.waits.Observe(time.Since(w.since))
 			p.mu.Unlock()
 			return nil, contextError(ctx)
 		}

@@ -297,6 +297,7 @@ func TestDeathBetweenHandOuts(t *testing.T) {
 		dead[0] = true
 		p.Put(c.ID(), c)
 		s := p.Stats()
+		require.EqualValues(t, 1, s.Hits, "a dead one is no hit")
 		require.EqualValues(t, 3, s.Closed[ClosedDead])
 		require.EqualValues(t, 1, s.HandedOut)
 		require.Zero(t, s.Idle+s.Out)

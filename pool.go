@@ -75,7 +75,7 @@ func newPool(log Logger, limits Limits) *Pool {
 		cancel: cancel,
 		byID:   make(map[ID]*entry),
 		takers: make(map[ID]*waiterQueue),
-		count:  newCounters(),
+		count:  counters{closed: make(map[CloseReason]uint64)},
 	}
 }
 
@@ -155,14 +155,15 @@ func (p *Pool) offerLocked(e *entry, now time.Time) admission {
 
 func (p *Pool) deliverLocked(w *waiter, e *entry, now time.Time) {
 	w.conn = p.handOutLocked(e)
-	p.count.waitTime += now.Sub(w.since)
+	p.count.delivered++
+	p.count.waits.Observe(now.Sub(w.since))
 	close(w.ready)
 }
 
 // failLocked gives a waiter that is in no queue any more an error.
 func (p *Pool) failLocked(w *waiter, err error) {
 	w.err = err
-	p.count.waitTime += time.Since(w.since)
+	p.count.waits.Observe(time.Since(w.since))
 	close(w.ready)
 }
 

@@ -34,8 +34,10 @@ type Stats struct {
 
 	Created   uint64        // connections that entered the pool
 	HandedOut uint64        // times one was handed out
+	Hits      uint64        // of those, the ones that were idle when they were asked for
 	Waited    uint64        // Gets and Takes that had to wait
 	WaitTime  time.Duration // what they waited in sum
+	Waits     Histogram     // what each of them waited; those that wait now are not in it
 	Timeouts  uint64        // of those that waited, the ones that gave up
 
 	Dialing      int    // client: dials under way
@@ -48,14 +50,11 @@ type Stats struct {
 }
 
 type counters struct {
-	created, handedOut, waited, timeouts uint64
-	waitTime                             time.Duration
-	closed                               map[CloseReason]uint64
-	full                                 uint64
-}
+	created, handedOut, delivered, waited, timeouts uint64
 
-func newCounters() counters {
-	return counters{closed: make(map[CloseReason]uint64)}
+	waits  Recorder
+	closed map[CloseReason]uint64
+	full   uint64
 }
 
 // Stats returns a consistent snapshot of the pool's own books, and with it the
@@ -78,7 +77,9 @@ func (p *Pool) Stats() Stats {
 	s.Created = p.count.created
 	s.HandedOut = p.count.handedOut
 	s.Waited = p.count.waited
-	s.WaitTime = p.count.waitTime
+	s.Hits = p.count.handedOut - p.count.delivered
+	s.Waits = p.count.waits.Histogram()
+	s.WaitTime = s.Waits.Sum
 	s.Timeouts = p.count.timeouts
 	s.Closed = maps.Clone(p.count.closed)
 	if p.count.full > 0 {

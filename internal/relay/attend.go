@@ -27,6 +27,8 @@ type Task struct {
 	Preface []byte
 	// Limit bounds what the target sends and receives; nil: nothing does.
 	Limit *shape.Limit
+	// Meter counts what the target sends and receives; nil: nothing does.
+	Meter *Meter
 	// Reserve keeps the connection's place in the pool before the server is
 	// told that it may be used again. False: it is closed instead.
 	Reserve func() bool
@@ -45,7 +47,7 @@ func Attend(ctx context.Context, conn net.Conn, t Task, over func(Result)) {
 		return
 	}
 	s := newStream(nil)
-	s.number, s.conn, s.kick = t.Number, conn, true
+	s.number, s.conn, s.kick, s.meter = t.Number, conn, true, t.Meter
 	s.acked.Store(true)
 	s.hold(t.Limit)
 	target, refused := t.Dial(ctx)

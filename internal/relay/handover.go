@@ -58,7 +58,7 @@ func (h *handover) on(e handoff.Event) handoff.Action {
 	act := h.offer.On(e, false) // only Abandoned asks for the copy, see ask
 	if act == handoff.Proceed {
 		running(h.stream.conn)
-		h.stream.settle()
+		h.stream.settle(h.current)
 		h.clearDeadline()
 	}
 	return act

@@ -72,13 +72,17 @@ func (s *stream) roomLocked(limit int) int {
 	return room
 }
 
-// keep adds to the copy. An ACK that came meanwhile has no use for it.
+// keep counts what is about to be sent, and adds it to the copy. An ACK that came
+// meanwhile has no use for that.
 func (s *stream) keep(payload []byte) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.acked.Load() {
-		s.kept.bytes = append(s.kept.bytes, payload...)
+	if s.acked.Load() {
+		s.countSent(len(payload))
+		return
 	}
+	s.sent.Add(int64(len(payload)))
+	s.kept.bytes = append(s.kept.bytes, payload...)
 }
 
 // endKept ends our direction with FIN before ACK: the end-of-file belongs to
@@ -96,10 +100,14 @@ func (s *stream) endKept() {
 	s.writeFinLocked()
 }
 
-// settle ends the copy: the stream is on this connection for good.
-func (s *stream) settle() {
+// settle ends the copy: the stream is on this connection, that of o, for good.
+func (s *stream) settle(o *Offering) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.meter, s.first = o.Meter, o.FirstByte
+	if s.meter != nil {
+		s.meter.Sent.Add(s.sent.Load())
+	}
 	s.acked.Store(true)
 	s.kept.release()
 	s.changed.Broadcast()

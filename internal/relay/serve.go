@@ -44,6 +44,11 @@ type Offering struct {
 	// Limit bounds what the user sends and receives; nil: nothing does. It is that
 	// of the first offering.
 	Limit *shape.Limit
+	// Meter counts what the user sends and receives, from ACK on and with what was
+	// sent before it; nil: nothing does. FirstByte is told when the user has
+	// received the first of it, never at the same time as a call of next; nil: nobody is.
+	Meter     *Meter
+	FirstByte func()
 	// End takes the connection back. It is called once.
 	End func(Verdict)
 }

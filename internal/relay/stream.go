@@ -52,6 +52,8 @@ type stream struct {
 	preface []byte // goes out with the first payload; the reader's own
 
 	sent, received atomic.Int64
+	meter          *Meter // counts the same, for all streams that have it; set before acked is
+	first          func() // told of the first payload that the endpoint has taken; nil: nobody is. The reader's own
 	writerDone     chan struct{}
 
 	ctx  context.Context // its end cuts the stream
@@ -109,7 +111,6 @@ func (s *stream) begin() {
 	if n == 0 {
 		err = writeFrame(s.conn, wire.FrameStart, s.number)
 	} else {
-		s.sent.Add(int64(n))
 		s.spend(n)
 		b := s.in.buf[:head+n]
 		s.keep(b[head:])
@@ -171,8 +172,9 @@ func (s *stream) copyUntilRest() bool {
 // header. False: the connection broke, and the stream with it.
 func (s *stream) write(frame []byte) bool {
 	payload := frame[wire.FrameHeaderSize:]
-	s.sent.Add(int64(len(payload)))
-	if !s.acked.Load() {
+	if s.acked.Load() {
+		s.countSent(len(payload))
+	} else {
 		s.writing.Lock()
 		defer s.writing.Unlock()
 		s.keep(payload)
@@ -348,6 +350,9 @@ func (s *stream) receivedEnd(t wire.FrameType, why wire.ResetReason) (over bool)
 // abort.
 func (s *stream) deliver(f *frameReader, n int) error {
 	s.received.Add(int64(n))
+	if s.meter != nil {
+		s.meter.Received.Add(int64(n))
+	}
 	failed := false
 	return f.payload(n, func(b []byte) error {
 		if failed {
@@ -359,6 +364,9 @@ func (s *stream) deliver(f *frameReader, n int) error {
 		if err := s.toEndpoint(b); err != nil {
 			failed = true
 			s.abort(wire.ResetAborted)
+		} else if s.first != nil {
+			s.first()
+			s.first = nil
 		}
 		return nil
 	})
