@@ -109,6 +109,7 @@ type Client struct {
 	tasks   sync.WaitGroup // sessions and streams
 	active  tally          // streams in progress
 	served  atomic.Int64   // of those, the ones with a target
+	leaving atomic.Bool    // Run's context has ended
 	targets []*target      // by index of cfg.Services
 
 	forwards       []*forward // by index of cfg.Forwards
@@ -135,27 +136,9 @@ type clientCounters struct {
 	streams, refused, unstarted atomic.Uint64
 	dropped                     atomic.Uint64
 	sent, received              atomic.Int64
-	forwarded                   atomic.Uint64
+	forwarded, retried          atomic.Uint64
+	firstByte                   pool.Recorder
 	fromUsers, toUsers          atomic.Int64
-}
-
-// ClientStats are a client's state and its counters since it was made.
-type ClientStats struct {
-	Connected   bool
-	RoundTrip   time.Duration   // median of the control connection's last few; 0 when not known
-	Services    []ServiceStatus // in the order of the configuration
-	Streams     uint64          // users served, those being served included
-	Open        int             // users being served
-	Refused     uint64          // users whose target could not be reached, or was not dialed for want of room
-	Unstarted   uint64          // users announced whose stream did not begin
-	Forwards    []ServiceStatus // likewise; Addr is where users connect, at this end
-	Forwarded   uint64          // streams of forwards opened, those of users offered again included
-	FromUsers   int64           // bytes users of forwards sent
-	ToUsers     int64           // bytes users of forwards received
-	FromTargets int64           // bytes targets sent
-	ToTargets   int64           // bytes targets received
-	Dropped     uint64          // datagrams of UDP services that did not get on here
-	Pool        pool.Stats      // of the current session
 }
 
 // NewClient checks cfg and opens the addresses of forwards; [Client.Run] connects.
@@ -316,6 +299,7 @@ func (c *Client) Run(ctx context.Context) error {
 	defer context.AfterFunc(c.streams, stop)() // Close
 	c.tasks.Go(func() {                        // ends with ctx and the drain
 		<-ctx.Done()
+		c.leaving.Store(true)
 		c.drain()
 	})
 	c.serveForwards(ctx)
@@ -344,60 +328,17 @@ func (c *Client) Close() {
 func (c *Client) Up(ctx context.Context) error {
 	for {
 		c.mu.Lock()
-		var missing *ServiceStatus
-		for i := range c.status {
-			if !c.status[i].Up {
-				missing = &c.status[i]
-				break
-			}
-		}
-		changed := c.changed
-		if missing == nil {
-			c.mu.Unlock()
+		err, changed := c.missingLocked(), c.changed
+		c.mu.Unlock()
+		if err == nil {
 			return nil
 		}
-		err := fmt.Errorf("%q is not up: %s", missing.Name, missing.Reason)
-		c.mu.Unlock()
 		select {
 		case <-changed:
 		case <-ctx.Done():
 			return fmt.Errorf("%w (%w)", err, context.Cause(ctx))
 		}
 	}
-}
-
-// Services returns the state of each service, in the configuration's order.
-func (c *Client) Services() []ServiceStatus {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return slices.Clone(c.status[:len(c.cfg.Services)])
-}
-
-// Forwards returns the state of each forward, in the configuration's order.
-func (c *Client) Forwards() []ServiceStatus {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return slices.Clone(c.status[len(c.cfg.Services):])
-}
-
-// Stats returns the client's state and counters.
-func (c *Client) Stats() ClientStats {
-	st := ClientStats{
-		Services: c.Services(), Forwards: c.Forwards(), Forwarded: c.count.forwarded.Load(),
-		FromUsers: c.count.fromUsers.Load(), ToUsers: c.count.toUsers.Load(), Streams: c.count.streams.Load(), Open: c.active.count(),
-		Refused: c.count.refused.Load(), Unstarted: c.count.unstarted.Load(),
-		FromTargets: c.count.sent.Load(), ToTargets: c.count.received.Load(),
-		Dropped: c.count.dropped.Load(),
-	}
-	c.mu.Lock()
-	current := c.current
-	c.mu.Unlock()
-	if current != nil {
-		st.Connected = true
-		st.RoundTrip, _ = current.link.RTT()
-		st.Pool = current.pool.Stats()
-	}
-	return st
 }
 
 // setStatus changes one service's state on the word of a session, if that is

@@ -35,8 +35,10 @@ type clientCarriers struct {
 // keep has as many carriers as the configuration says, until stop.
 func (cc *clientCarriers) keep() *sync.WaitGroup {
 	cc.ctx, cc.stop = context.WithCancel(cc.client.streams)
+	cc.mu.Lock() // count may come before
 	cc.there = make(map[uint16]*carrier.Carrier)
 	cc.changed = make(chan struct{})
+	cc.mu.Unlock()
 	tasks := new(sync.WaitGroup)
 	if len(cc.client.cfg.Services) > 0 { // else they carry nobody
 		for range cc.client.cfg.Carriers {
@@ -157,4 +159,11 @@ func (cc *clientCarriers) letGo() {
 	for _, on := range cc.there {
 		cc.client.tasks.Go(func() { on.Finish(carrierLinger) }) // ends with the carrier
 	}
+}
+
+// count is how many carriers there are.
+func (cc *clientCarriers) count() int {
+	cc.mu.Lock()
+	defer cc.mu.Unlock()
+	return len(cc.there)
 }

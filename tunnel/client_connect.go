@@ -126,7 +126,7 @@ func (c *Client) connect(ctx context.Context, eager bool) (welcomed bool, err er
 	}
 	carriers := &clientCarriers{client: c, beat: w.Heartbeat, session: w.Session, key: c.cfg.Key.Session(w.Secret[:])}
 	// The faster beat of the two: it is enough to set it on one side.
-	cs := &clientSession{client: c, instance: c.instance, pool: p, forwarding: forwarding, carriers: carriers,
+	cs := &clientSession{client: c, since: time.Now(), instance: c.instance, pool: p, forwarding: forwarding, carriers: carriers,
 		local: conn.LocalAddr(), remote: conn.RemoteAddr(), retired: make(chan struct{}), link: session.New(conn, min(c.cfg.Heartbeat, w.Heartbeat))}
 	return true, cs.run(ctx)
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"sync/atomic"
 	"time"
 
 	pool "github.com/tunnelpool/pool"
@@ -19,6 +20,9 @@ type forward struct {
 	Forward
 	index  int // among the client's, and so its ref
 	public *service.Public
+
+	open    atomic.Int64 // users being served
+	traffic traffic
 }
 
 // listenForwards opens the addresses of all forwards, or none.
@@ -74,6 +78,7 @@ type forwarded struct {
 	client   *Client
 	forward  *forward
 	user     net.Conn
+	arrived  time.Time
 	patience time.Time // until when the user may wait for a connection
 	attempts int
 }
@@ -92,7 +97,9 @@ func (c *Client) serveForwarded(f *forward, user net.Conn) {
 	}
 	c.tasks.Add(1)
 	c.active.add()
-	v := &forwarded{client: c, forward: f, user: user, patience: time.Now().Add(DefaultWait)}
+	f.open.Add(1)
+	now := time.Now()
+	v := &forwarded{client: c, forward: f, user: user, arrived: now, patience: now.Add(DefaultWait)}
 	relay.Serve(c.streams, user, v.offer, v.over)
 }
 
@@ -101,6 +108,7 @@ func (v *forwarded) over(res relay.Result) {
 	defer c.tasks.Done()
 	defer c.active.done()
 	c.served.Add(-1)
+	v.forward.open.Add(-1)
 	c.count.fromUsers.Add(res.Sent)
 	c.count.toUsers.Add(res.Received)
 	if res.Err == nil {
@@ -171,8 +179,14 @@ var errNoServer = errors.New("no session with the server")
 
 func (v *forwarded) offering(cs *clientSession, conn *pool.Conn, number uint32) *relay.Offering {
 	wait := min(ackWait(cs.link)<<v.attempts, maxAckWait)
-	v.attempts++
+	traffic := &v.forward.traffic
 	v.client.count.forwarded.Add(1)
+	traffic.streams.Add(1)
+	if v.attempts > 0 {
+		v.client.count.retried.Add(1)
+		traffic.retries.Add(1)
+	}
+	v.attempts++
 	return &relay.Offering{
 		Conn: conn, Number: number, AckWait: wait, OwedWait: owedWait,
 		Ask: cs.asker(number, v.patience),
@@ -185,7 +199,15 @@ func (v *forwarded) offering(cs *clientSession, conn *pool.Conn, number uint32) 
 			}
 			conn.Close() // nothing after a Put or Distrust
 		},
+		Meter: &traffic.Meter, FirstByte: v.answered,
 	}
+}
+
+// answered notes how long the user waited for the first byte.
+func (v *forwarded) answered() {
+	took := time.Since(v.arrived)
+	v.client.count.firstByte.Observe(took)
+	v.forward.traffic.firstByte.Observe(took)
 }
 
 func idOf(conn *pool.Conn) pool.ID {

@@ -28,6 +28,7 @@ const (
 // clientSession is one control connection with its pool.
 type clientSession struct {
 	client     *Client
+	since      time.Time
 	instance   [16]byte // the client's, at that time
 	link       *session.Link
 	pool       *pool.Pool

@@ -44,6 +44,7 @@ func (cs *clientSession) attend(number uint32, ref uint16, user string, end stre
 		return
 	}
 	target, reached := c.targets[ref], false
+	target.traffic.open.Add(1)
 	relay.Attend(c.streams, conn, relay.Task{
 		Number:    number,
 		StartWait: pairWait,
@@ -51,6 +52,7 @@ func (cs *clientSession) attend(number uint32, ref uint16, user string, end stre
 			committed := c.announced.commit(number)
 			if committed {
 				c.count.streams.Add(1)
+				target.traffic.streams.Add(1)
 			}
 			return committed
 		},
@@ -61,8 +63,10 @@ func (cs *clientSession) attend(number uint32, ref uint16, user string, end stre
 		},
 		Preface: target.preface(user),
 		Limit:   target.streamLimit(),
+		Meter:   &target.traffic.Meter,
 		Reserve: func() bool { return end.reserve(conn) },
 	}, func(res relay.Result) {
+		target.traffic.open.Add(-1)
 		c.count.sent.Add(res.Sent)
 		c.count.received.Add(res.Received)
 		end.giveBack(conn, res.Keep)

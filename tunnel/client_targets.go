@@ -26,9 +26,10 @@ type target struct {
 	service Service
 	all     *service.Targets
 	trouble seldom
-	lost    seldom                         // datagrams
-	limit   *shape.Limit                   // of all its streams together; nil: none
-	served  atomic.Int64                   // streams that it has
+	lost    seldom       // datagrams
+	limit   *shape.Limit // of all its streams together; nil: none
+	served  atomic.Int64 // streams that it has
+	traffic targetTraffic
 	headers proxyheader.Version            // 0: none
 	public  atomic.Pointer[netip.AddrPort] // the service's, for headers; nil: not known yet
 }

@@ -1,6 +1,7 @@
 package tunnel
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -145,6 +146,9 @@ func (g Grant) label() string {
 	}
 	return strconv.Quote(g.Name)
 }
+
+// plainLabel is label without quotes, which a name does not need: see CheckKeyName.
+func (g Grant) plainLabel() string { return cmp.Or(g.Name, g.Key.ID().String()) }
 
 // logLabel is label with the ID, by which a client knows its key.
 func (g Grant) logLabel() string {

@@ -172,34 +172,10 @@ type Server struct {
 type serverCounters struct {
 	streams, carried, timeouts, overflowed, elsewhere, noAck atomic.Uint64
 	dropped                                                  atomic.Uint64
+	firstByte                                                pool.Recorder
 
 	asked, replays, forwarded atomic.Uint64
 	sent, received            atomic.Int64
-}
-
-// ServerStats are a server's state and its counters since it was made.
-type ServerStats struct {
-	Sessions  int              // clients connected
-	Services  []ServiceStatus  // services with an open port, by client
-	Streams   uint64           // streams opened, those of users offered again included
-	Carried   uint64           // of those, the ones on a carrier, for want of an idle connection
-	Open      int              // users being served
-	Forwarded uint64           // users of forwards whose target was dialed
-	Timeouts  uint64           // users that waited in vain for a connection
-	Overflow  uint64           // users turned away because there were too many
-	Elsewhere uint64           // users reset because of where they came from, see [Service.AllowFrom]
-	Asked     uint64           // times an acknowledgement was late and the client was asked
-	Replays   uint64           // times a user was offered on another connection
-	NoAck     uint64           // users lost because a client did not take them
-	FromUsers int64            // bytes users sent through tunnels
-	ToUsers   int64            // bytes users received
-	Dropped   uint64           // datagrams of UDP services that did not get on here
-	Pools     []pool.Stats     // one per client connected
-	Door      pool.AcceptStats // the tunnel port's front door
-
-	// Headerless are the users who came by a trusted proxy that sent no proper
-	// header, and were reset.
-	Headerless uint64
 }
 
 // NewServer checks cfg and binds the tunnel's port; [Server.Run] serves. The
@@ -410,25 +386,4 @@ func (s *Server) endSessions() {
 		c.sayGoodbye(goingAway)
 		s.tasks.Go(func() { c.link.Finish(farewellLimit) }) // ends within farewellLimit
 	}
-}
-
-// Stats returns the server's state and counters.
-func (s *Server) Stats() ServerStats {
-	st := ServerStats{
-		Streams: s.count.streams.Load(), Carried: s.count.carried.Load(), Open: s.active.count(),
-		Forwarded: s.count.forwarded.Load(),
-		Timeouts:  s.count.timeouts.Load(), Overflow: s.count.overflowed.Load(), Elsewhere: s.count.elsewhere.Load(), NoAck: s.count.noAck.Load(),
-		Asked: s.count.asked.Load(), Replays: s.count.replays.Load(),
-		FromUsers: s.count.sent.Load(), ToUsers: s.count.received.Load(),
-		Dropped: s.count.dropped.Load(),
-		Door:    s.door.Stats(),
-	}
-	st.Headerless = s.proxies.headerless.Load()
-	sessions := s.allSessions()
-	st.Sessions = len(sessions)
-	st.Services = s.servicesNow()
-	for _, c := range sessions {
-		st.Pools = append(st.Pools, c.pool.Stats())
-	}
-	return st
 }

@@ -33,6 +33,7 @@ type forwardTarget struct {
 	network byte
 	address string
 	trouble seldom // paces what is logged of it
+	traffic targetTraffic
 }
 
 // forward answers the client's question whether its users may reach a target.
@@ -154,6 +155,7 @@ func (c *serverSession) opened(m wire.Open) error {
 		return nil
 	}
 	s.active.add()
+	target.traffic.open.Add(1)
 	s.tasks.Add(1)
 	go c.attend(m.Stream, target, end) // ends with the stream, or when that is at rest
 	return nil
@@ -164,6 +166,7 @@ func (c *serverSession) attend(number uint32, target *forwardTarget, end streamE
 	s, streams, until := c.server, &c.numbers.announced, c.holder.streams
 	ended := func() {
 		streams.over(number)
+		target.traffic.open.Add(-1)
 		s.active.done()
 		s.tasks.Done()
 	}
@@ -183,6 +186,7 @@ func (c *serverSession) attend(number uint32, target *forwardTarget, end streamE
 				return nil, wire.ResetShutdown
 			}
 			s.count.forwarded.Add(1)
+			target.traffic.streams.Add(1)
 			crowds := []*crowd{c.holder.users, s.users}
 			if full := tryEnter(crowds); full != nil {
 				s.count.overflowed.Add(1)
@@ -197,6 +201,7 @@ func (c *serverSession) attend(number uint32, target *forwardTarget, end streamE
 			return conn, reason
 		},
 		Limit:   c.holder.streamLimit(target.network),
+		Meter:   &target.traffic.Meter,
 		Reserve: func() bool { return end.reserve(conn) },
 	}, func(res relay.Result) {
 		leave(placed)

@@ -12,8 +12,8 @@ import (
 // all of them.
 const maxBackends = 256
 
-// backend is one client's part in a service. All fields but open are guarded by
-// Server.mu.
+// backend is one client's part in a service. All fields but open and traffic are
+// guarded by Server.mu.
 type backend struct {
 	owner   *publisher
 	session *serverSession // that it is up in; nil: the client is away
@@ -21,7 +21,8 @@ type backend struct {
 	trust   trust          // of the server, where there are others
 	mute    bool           // it failed a user, and has given no sign of life since
 
-	open atomic.Int64 // users that are offered to it or served
+	open    atomic.Int64 // users that are offered to it or served
+	traffic traffic
 }
 
 // up reports whether users can be offered to it.

@@ -170,7 +170,7 @@ func (s *Server) deny(link *session.Link, code wire.DenyCode, text string) {
 
 func (s *Server) newSession(link *session.Link, conn net.Conn, h *holder, who wire.Join) (*serverSession, error) {
 	c := &serverSession{
-		server: s, link: link, who: who, remote: conn.RemoteAddr(), holder: h,
+		server: s, link: link, who: who, remote: conn.RemoteAddr(), holder: h, since: time.Now(),
 		registers:     rate.NewLimiter(registerRate, registerBurst),
 		registrations: make(chan wire.Register, registerBurst),
 	}

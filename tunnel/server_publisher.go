@@ -299,23 +299,6 @@ func (s *Server) withdrawAll() {
 	}
 }
 
-// servicesNow lists the services whose ports are open, by client.
-func (s *Server) servicesNow() []ServiceStatus {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	var all []ServiceStatus
-	for _, p := range s.publishers {
-		for _, sv := range p.services {
-			st := ServiceStatus{Client: p.name, Name: sv.name, Addr: sv.public.Addr().String(), UDP: sv.network == wire.NetworkUDP, Up: sv.of(p).session != nil}
-			if !st.Up {
-				st.Reason = "the client is away; its users are held"
-			}
-			all = append(all, st)
-		}
-	}
-	return all
-}
-
 // lateSession is a session that has ended, for pooled connections that its
 // client had dialed before it knew.
 type lateSession struct {

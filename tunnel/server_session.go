@@ -35,7 +35,9 @@ type serverSession struct {
 	pool      *pool.Pool
 	carriers  serverCarriers
 	forwards  serverForwards
-	open      atomic.Int64 // streams in progress
+	since     time.Time
+	open      atomic.Int64  // streams in progress
+	carried   atomic.Uint64 // streams on carriers
 	id        [wire.SessionSize]byte
 	holder    *holder  // of the key that the client joined with
 	poolKey   pool.Key // what its pooled connections prove

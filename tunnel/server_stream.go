@@ -35,6 +35,7 @@ type visit struct {
 	server   *Server
 	service  *published
 	user     net.Conn
+	arrived  time.Time
 	patience time.Time // until when the user may wait to be taken
 	attempts int       // offers so far
 	dead     int       // pooled connections that were found dead
@@ -51,13 +52,14 @@ type visit struct {
 // serveUser takes one user through: a warm connection, a stream, and the
 // connection back. It owns user. It may return before that, see over.
 func (s *Server) serveUser(sv *published, user net.Conn) {
+	arrived := time.Now()
 	if s.proxies.any {
 		if user = s.introduce(sv, user); user == nil {
 			sv.entrance.left()
 			return
 		}
 	}
-	v := &visit{server: s, service: sv, user: user, patience: time.Now().Add(s.cfg.Wait)}
+	v := &visit{server: s, service: sv, user: user, arrived: arrived, patience: time.Now().Add(s.cfg.Wait)}
 	s.tasks.Add(1)
 	s.active.add()
 	relay.Serve(sv.holder.streams, user, v.offer, v.over)
@@ -158,9 +160,12 @@ func (v *visit) waitedInVain(err error) error {
 // offering is a stream that was announced on a connection, where an ACK is not
 // late before least; end takes the connection back.
 func (v *visit) offering(c *serverSession, number uint32, least time.Duration, conn net.Conn, end func(relay.Verdict)) *relay.Offering {
+	traffic := &v.backend.traffic
 	c.server.count.streams.Add(1)
+	traffic.streams.Add(1)
 	if v.attempts > 0 {
 		c.server.count.replays.Add(1)
+		traffic.retries.Add(1)
 	}
 	wait := min(max(ackWait(c.link), least)<<v.attempts, maxAckWait) // a client that is merely slow gets more time
 	v.attempts++
@@ -168,6 +173,16 @@ func (v *visit) offering(c *serverSession, number uint32, least time.Duration, c
 		Conn: conn, Number: number, AckWait: wait, OwedWait: owedWait,
 		Ask: v.asker(c, number), Lost: v.lost(c), End: end,
 		Limit: c.holder.streamLimit(v.service.network),
+		Meter: &traffic.Meter, FirstByte: v.answered,
+	}
+}
+
+// answered notes how long the user waited for the first byte.
+func (v *visit) answered() {
+	took := time.Since(v.arrived)
+	v.server.count.firstByte.Observe(took)
+	if v.backend != nil {
+		v.backend.traffic.firstByte.Observe(took)
 	}
 }
 

@@ -159,6 +159,7 @@ func (w carriedWay) offer(v *visit, c *serverSession, ref uint16) (*relay.Offeri
 		return nil, errEnding
 	}
 	c.server.count.carried.Add(1)
+	c.carried.Add(1)
 	o := v.offering(c, number, carriedAckWait, stream, func(verdict relay.Verdict) {
 		if verdict == relay.Dead {
 			w.carrier.Doubt() // it may be only behind
