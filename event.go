@@ -17,8 +17,7 @@ type Event struct {
 }
 
 // EventLogger is what a [Logger] may be besides: then what happens comes to
-// Event, and not to the four methods. With a method Enabled(slog.Level) bool it
-// can also say which levels nobody wants; events of those are not made.
+// Event, and not to the four methods. See also [Wanted].
 type EventLogger interface {
 	Logger
 	Event(Event)
@@ -30,15 +29,15 @@ type EventLogger interface {
 type Facts []any
 
 // Tell sends what happened to l: to an [EventLogger] as an event, to any other
-// Logger as the formatted text. Where nobody wants the level nothing is made of
-// facts and args. A nil l is silent.
+// Logger as the formatted text. Where the level is not [Wanted] nothing is made
+// of facts and args.
 func Tell(l Logger, level slog.Level, name string, facts Facts, format string, args ...any) {
+	if !Wanted(l, level) {
+		return
+	}
 	events, ok := l.(EventLogger)
 	if !ok {
 		tellText(l, level, format, args...)
-		return
-	}
-	if e, ok := l.(interface{ Enabled(slog.Level) bool }); ok && !e.Enabled(level) {
 		return
 	}
 	events.Event(Event{
@@ -47,9 +46,18 @@ func Tell(l Logger, level slog.Level, name string, facts Facts, format string, a
 	})
 }
 
+// Wanted reports whether l does anything with what is told it at a level: with a
+// method Enabled(slog.Level) bool it says so itself, without one it does. A nil l
+// is silent. Ask where the facts alone cost something.
+func Wanted(l Logger, level slog.Level) bool {
+	if e, ok := l.(interface{ Enabled(slog.Level) bool }); ok {
+		return e.Enabled(level)
+	}
+	return l != nil
+}
+
 func tellText(l Logger, level slog.Level, format string, args ...any) {
 	switch {
-	case l == nil:
 	case level >= slog.LevelError:
 		l.Error(format, args...)
 	case level >= slog.LevelWarn:

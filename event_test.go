@@ -14,7 +14,7 @@ import (
 
 // keeper is an EventLogger that keeps events, and no lines.
 type keeper struct {
-	silent
+	eventLog
 	wanted slog.Level
 	events []Event
 }
@@ -36,8 +36,11 @@ func TestTellPlainLogger(t *testing.T) {
 		Tell(log, level, "user_lost", Facts{"user", "u"}, "%s lost: %d%%", "u", 7)
 		require.Equal(t, logLine{level.String(), "u lost: 7%"}, <-log)
 	}
-	Tell(nil, slog.LevelError, "user_lost", nil, "nobody listens")
-	Tell(silent{}, slog.LevelInfo, "user_lost", Facts{"user", mine{t}}, "%v", mine{t})
+	require.True(t, Wanted(log, slog.LevelDebug))
+	for _, nobody := range []Logger{nil, silent{}} {
+		require.False(t, Wanted(nobody, slog.LevelError))
+		Tell(nobody, slog.LevelError, "user_lost", Facts{"user", mine{t}}, "%v", mine{t})
+	}
 }
 
 func TestTellEvents(t *testing.T) {

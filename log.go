@@ -51,10 +51,11 @@ func (s slogLogger) Event(e Event) {
 // silent is the Logger of a configuration that names none.
 type silent struct{}
 
-func (silent) Debug(string, ...any) {}
-func (silent) Info(string, ...any)  {}
-func (silent) Warn(string, ...any)  {}
-func (silent) Error(string, ...any) {}
+func (silent) Debug(string, ...any)    {}
+func (silent) Info(string, ...any)     {}
+func (silent) Warn(string, ...any)     {}
+func (silent) Error(string, ...any)    {}
+func (silent) Enabled(slog.Level) bool { return false }
 
 func orSilent(l Logger) Logger {
 	if l == nil {

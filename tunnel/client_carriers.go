@@ -3,6 +3,7 @@ package tunnel
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"sync"
 	"time"
 
@@ -57,9 +58,9 @@ func (cc *clientCarriers) keepOne() {
 		on, number, err := cc.dial()
 		if err == nil {
 			err = cc.run(on, number)
-			log.Debug("Carrier %d is over: %v", number, err)
+			pool.Tell(log, slog.LevelDebug, "carrier_over", facts{"carrier", number, "reason", err}, "Carrier %d is over: %v", number, err)
 		} else if cc.ctx.Err() == nil {
-			log.Debug("No carrier: %v", err)
+			pool.Tell(log, slog.LevelDebug, "carrier_failed", facts{"error", err}, "No carrier: %v", err)
 		}
 		now := time.Now()
 		pause := time.NewTimer(plan.ended(err, now.Sub(begun), now))

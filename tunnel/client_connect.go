@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math"
 	"math/rand/v2"
 	"net"
@@ -29,6 +30,15 @@ func (d *denied) Error() string {
 	return fmt.Sprintf("the server denied the session: %s", quoteSafe(d.text))
 }
 
+// denialCode is that of a refused session, nil of any other failure.
+func denialCode(err error) any {
+	var no *denied
+	if errors.As(err, &no) {
+		return no.code
+	}
+	return nil
+}
+
 // keepConnected runs one session after the other until ctx ends.
 func (c *Client) keepConnected(ctx context.Context) {
 	var plan schedule
@@ -46,15 +56,17 @@ func (c *Client) keepConnected(ctx context.Context) {
 			last = ""
 			pause = plan.ended(err, now.Sub(begun), now)
 			if errors.Is(err, errStopping) {
-				c.log.Info("%s has ended this session; joining again", c.cfg.Server)
+				pool.Tell(c.log, slog.LevelInfo, "session_ended", facts{"server", c.cfg.Server}, "%s has ended this session; joining again", c.cfg.Server)
 			} else {
-				c.log.Warn("Connection to %s lost: %v; reconnecting", c.cfg.Server, err)
+				pool.Tell(c.log, slog.LevelWarn, "connection_lost", facts{"server", c.cfg.Server, "error", err},
+					"Connection to %s lost: %v; reconnecting", c.cfg.Server, err)
 			}
 		} else {
 			pause = plan.failed(err, now)
 			if line := explain(c.cfg.Server, err); line != last || time.Since(lastLogged) >= repeatNotice {
 				last, lastLogged = line, now
-				c.log.Warn("%s; trying again", line)
+				pool.Tell(c.log, slog.LevelWarn, "connect_failed", facts{"server", c.cfg.Server, "code", denialCode(err), "error", err},
+					"%s; trying again", line)
 				c.setCurrent(nil, line)
 			}
 		}

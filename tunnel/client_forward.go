@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"sync/atomic"
 	"time"
@@ -33,8 +34,8 @@ func (c *Client) listenForwards() error {
 			c.closeForwards()
 			return fmt.Errorf("tunnel: forward %q: %w", f.Name, err)
 		}
-		c.forwards = append(c.forwards, &forward{Forward: f, index: i, public: service.NewPublic(l, func(text string) {
-			c.log.Warn("Forward %q: %s", f.Name, text)
+		c.forwards = append(c.forwards, &forward{Forward: f, index: i, public: service.NewPublic(l, func(t service.Trouble) {
+			tellTrouble(c.log, t, facts{"forward", f.Name, "listener", l.Addr()}, fmt.Sprintf("Forward %q", f.Name))
 		})})
 		c.status[len(c.cfg.Services)+i].Addr = l.Addr().String()
 	}
@@ -48,7 +49,8 @@ func (c *Client) listenForward(f Forward) (net.Listener, error) {
 	l, err := datagram.Listen(f.Listen, c.cfg.MaxStreams, datagram.Config{Idle: DefaultUDPIdle, Dropped: func(why error) {
 		c.count.dropped.Add(1)
 		if muted, ok := c.forwardTrouble.pass(time.Now()); ok {
-			c.log.Info("Forward %q: a datagram is dropped: %v%s", f.Name, why, lostNote(muted))
+			pool.Tell(c.log, slog.LevelInfo, "datagram_dropped", facts{"forward", f.Name, "reason", why, "muted", muted},
+				"Forward %q: a datagram is dropped: %v%s", f.Name, why, lostNote(muted))
 		}
 	}})
 	if err != nil {
@@ -91,7 +93,8 @@ func (c *Client) serveForwarded(f *forward, user net.Conn) {
 		c.count.refused.Add(1)
 		relay.Reset(user)
 		if _, ok := c.crowded.pass(time.Now()); ok {
-			c.log.Warn("Forward %q: a user is turned away: %v", f.Name, errOverloaded)
+			pool.Tell(c.log, slog.LevelWarn, "user_turned_away", facts{"forward", f.Name, "user", user.RemoteAddr(), "limit", c.cfg.MaxStreams},
+				"Forward %q: a user is turned away: %v", f.Name, errOverloaded)
 		}
 		return
 	}
@@ -115,7 +118,8 @@ func (v *forwarded) over(res relay.Result) {
 		return
 	}
 	if muted, ok := c.forwardTrouble.pass(time.Now()); ok && c.streams.Err() == nil {
-		c.log.Warn("Forward %q: user %s was not served: %v%s", v.forward.Name, v.user.RemoteAddr(), res.Err, mutedNote(muted))
+		pool.Tell(c.log, slog.LevelWarn, "user_lost", facts{"forward", v.forward.Name, "user", v.user.RemoteAddr(), "error", res.Err, "muted", muted},
+			"Forward %q: user %s was not served: %v%s", v.forward.Name, v.user.RemoteAddr(), res.Err, mutedNote(muted))
 	}
 }
 

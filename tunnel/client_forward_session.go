@@ -3,6 +3,7 @@ package tunnel
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"time"
 
 	pool "github.com/tunnelpool/pool"
@@ -43,7 +44,8 @@ func (cs *clientSession) granted(m wire.Forwarded) error {
 	if m.Code != wire.OK {
 		cs.final[i].Store(!mayPass(m.Code))
 		if c.setStatus(cs, i, false, f.public.Addr().String(), quoteSafe(m.Text)) {
-			c.log.Warn("Forward %q is not up: %s%s", f.Name, quoteSafe(m.Text), remedy(m.Code))
+			pool.Tell(c.log, slog.LevelWarn, "forward_denied", facts{"forward", f.Name, "target", f.Target, "code", m.Code, "reason", m.Text},
+				"Forward %q is not up: %s%s", f.Name, quoteSafe(m.Text), remedy(m.Code))
 		}
 		return nil
 	}
@@ -51,7 +53,9 @@ func (cs *clientSession) granted(m wire.Forwarded) error {
 		cs.forwardTasks.Go(func() { cs.forwarding.Run(context.Background()) }) // ends with the pool's Close
 	})
 	if c.setStatus(cs, i, true, f.public.Addr().String(), "") {
-		c.log.Info("Forward %q is up: %s leads to %s at the server", f.Name, onNetwork(f.network(), f.public.Addr().String()), f.Target)
+		at := f.public.Addr()
+		pool.Tell(c.log, slog.LevelInfo, "forward_up", facts{"forward", f.Name, "network", at.Network(), "listener", at, "target", f.Target},
+			"Forward %q is up: %s leads to %s at the server", f.Name, onNetwork(f.network(), at.String()), f.Target)
 	}
 	return nil
 }

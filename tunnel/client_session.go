@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"strconv"
 	"sync"
@@ -89,7 +90,7 @@ func (cs *clientSession) run(ctx context.Context) error {
 		c.sessionOver(cs, "the server is stopping")
 		c.tasks.Go(func() { // ends with the link
 			err := <-ended
-			c.log.Debug("The connection to the server that is stopping is over: %v", err)
+			pool.Tell(c.log, slog.LevelDebug, "old_connection_over", facts{"reason", err}, "The connection to the server that is stopping is over: %v", err)
 			if time.Since(begun) >= steadySession { // else it is not chased
 				c.rouse() // the next server may be there
 			}
@@ -187,7 +188,7 @@ func (cs *clientSession) handle(m wire.Message) error {
 			return errGoAwayTwice
 		}
 		cs.told = true
-		cs.client.log.Info("The server says goodbye: %s", quoteSafe(m.Text))
+		pool.Tell(cs.client.log, slog.LevelInfo, "server_goodbye", facts{"code", m.Code, "reason", m.Text}, "The server says goodbye: %s", quoteSafe(m.Text))
 		if m.Code == wire.Replaced {
 			return errReplaced
 		}
@@ -210,7 +211,8 @@ func (cs *clientSession) need(count int) {
 	cs.pool.Demand(count)
 	if served := c.active.count(); served >= c.maxOpen() {
 		if _, ok := c.crowded.pass(time.Now()); ok {
-			c.log.Warn("Users wait at the server: %d are being served, as many as there are connections; see the limit of open files (ulimit -n, LimitNOFILE=)", served)
+			pool.Tell(c.log, slog.LevelWarn, "users_waiting", facts{"streams", served},
+				"Users wait at the server: %d are being served, as many as there are connections; see the limit of open files (ulimit -n, LimitNOFILE=)", served)
 		}
 	}
 }
@@ -228,7 +230,8 @@ func (cs *clientSession) registered(m wire.Registered) error {
 	if m.Code != wire.OK {
 		cs.final[m.Ref].Store(!mayPass(m.Code))
 		if c.setStatus(cs, int(m.Ref), false, "", quoteSafe(m.Text)) {
-			c.log.Warn("Service %q is not up: %s%s", svc.Name, quoteSafe(m.Text), remedy(m.Code))
+			pool.Tell(c.log, slog.LevelWarn, "service_denied", facts{"service", svc.Name, "port", svc.Port, "code", m.Code, "reason", m.Text},
+				"Service %q is not up: %s%s", svc.Name, quoteSafe(m.Text), remedy(m.Code))
 		}
 		return nil
 	}
@@ -256,8 +259,11 @@ func (cs *clientSession) tellUp(svc Service, addr string) {
 		}
 	}
 	rtt, _ := cs.link.RTT()
-	cs.client.log.Info("Service %q is up: %s leads to %s (%d connections warm, round trip %v)",
-		svc.Name, onNetwork(svc.network(), addr), onNetwork(svc.network(), svc.Target), cs.pool.Active(), rtt.Round(10*time.Microsecond))
+	warm := cs.pool.Active()
+	pool.Tell(cs.client.log, slog.LevelInfo, "service_up",
+		facts{"service", svc.Name, "network", svc.Network, "public", addr, "target", svc.Target, "warm", warm, "round_trip_seconds", rtt},
+		"Service %q is up: %s leads to %s (%d connections warm, round trip %v)",
+		svc.Name, onNetwork(svc.network(), addr), onNetwork(svc.network(), svc.Target), warm, rtt.Round(10*time.Microsecond))
 }
 
 // publicAddr is where users reach a service, as far as this side can tell: the

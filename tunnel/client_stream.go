@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"time"
 
+	pool "github.com/tunnelpool/pool"
 	"github.com/tunnelpool/pool/internal/relay"
 	"github.com/tunnelpool/pool/internal/service"
 	"github.com/tunnelpool/pool/internal/wire"
@@ -24,7 +26,8 @@ func (cs *clientSession) open(number uint32, ref uint16, user string, end stream
 	}
 	if !taken {
 		c.count.unstarted.Add(1)
-		c.log.Debug("Stream %d not served: %d are announced already", number, maxPending)
+		pool.Tell(c.log, slog.LevelDebug, "stream_not_served", facts{"stream", number, "limit", maxPending},
+			"Stream %d not served: %d are announced already", number, maxPending)
 		return nil
 	}
 	c.active.add()
@@ -39,7 +42,8 @@ func (cs *clientSession) attend(number uint32, ref uint16, user string, end stre
 	conn, err := c.announced.take(c.streams, end)
 	if err != nil {
 		c.count.unstarted.Add(1)
-		c.log.Debug("Stream %d: its connection is not here: %v", number, err)
+		pool.Tell(c.log, slog.LevelDebug, "stream_not_served", facts{"stream", number, "error", err},
+			"Stream %d: its connection is not here: %v", number, err)
 		c.attended(number)
 		return
 	}
@@ -73,8 +77,8 @@ func (cs *clientSession) attend(number uint32, ref uint16, user string, end stre
 		if reached {
 			c.ended(target)
 		}
-		if res.Err != nil {
-			c.log.Debug("Stream %d broke: %v", number, res.Err)
+		if res.Err != nil && pool.Wanted(c.log, slog.LevelDebug) {
+			pool.Tell(c.log, slog.LevelDebug, "stream_broke", facts{"stream", number, "error", res.Err}, "Stream %d broke: %v", number, res.Err)
 		}
 		c.attended(number)
 	})
@@ -95,9 +99,12 @@ func (c *Client) dialTarget(ctx context.Context, t *target) (net.Conn, wire.Rese
 		return conn, 0
 	}
 	c.count.refused.Add(1)
-	reason := failures[len(failures)-1].Reason
+	last := failures[len(failures)-1]
+	reason := last.Reason
 	if muted, ok := t.trouble.pass(time.Now()); ok && reason != wire.ResetShutdown {
-		c.log.Warn("Service %q: %s%s", t.service.Name, explainFailures(failures), mutedNote(muted))
+		pool.Tell(c.log, slog.LevelWarn, "target_failed",
+			facts{"service", t.service.Name, "target", last.Address, "code", reason, "error", last.Err, "muted", muted},
+			"Service %q: %s%s", t.service.Name, explainFailures(failures), mutedNote(muted))
 	}
 	return nil, reason
 }

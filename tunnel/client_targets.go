@@ -3,12 +3,14 @@ package tunnel
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/netip"
 	"strings"
 	"sync/atomic"
 	"time"
 
+	pool "github.com/tunnelpool/pool"
 	"github.com/tunnelpool/pool/internal/proxyheader"
 	"github.com/tunnelpool/pool/internal/service"
 	"github.com/tunnelpool/pool/internal/shape"
@@ -129,14 +131,16 @@ func (t *target) preface(user string) []byte {
 
 // targetChanged tells that a target went down, or is well again.
 func (c *Client) targetChanged(name string, ch service.Change) {
+	well := facts{"service", name, "target", ch.Address, "well", ch.Well, "of", ch.Of}
 	switch {
 	case ch.Why == nil && ch.Of == 1:
-		c.log.Info("Service %q: target %s is well again", name, ch.Address)
+		pool.Tell(c.log, slog.LevelInfo, "target_up", well, "Service %q: target %s is well again", name, ch.Address)
 	case ch.Why == nil:
-		c.log.Info("Service %q: target %s is well again; %d of %d are", name, ch.Address, ch.Well, ch.Of)
+		pool.Tell(c.log, slog.LevelInfo, "target_up", well, "Service %q: target %s is well again; %d of %d are", name, ch.Address, ch.Well, ch.Of)
 	case ch.Of == 1:
-		c.log.Warn("Service %q: %s", name, explainFailure(*ch.Why))
+		pool.Tell(c.log, slog.LevelWarn, "target_down", append(well, "error", ch.Why.Err), "Service %q: %s", name, explainFailure(*ch.Why))
 	default:
-		c.log.Warn("Service %q: %s; users go to others, %d of %d targets are well", name, explainFailure(*ch.Why), ch.Well, ch.Of)
+		pool.Tell(c.log, slog.LevelWarn, "target_down", append(well, "error", ch.Why.Err),
+			"Service %q: %s; users go to others, %d of %d targets are well", name, explainFailure(*ch.Why), ch.Well, ch.Of)
 	}
 }

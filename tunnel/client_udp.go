@@ -3,10 +3,12 @@ package tunnel
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"net"
 	"syscall"
 	"time"
 
+	pool "github.com/tunnelpool/pool"
 	"github.com/tunnelpool/pool/internal/datagram"
 	"github.com/tunnelpool/pool/internal/service"
 	"github.com/tunnelpool/pool/internal/shape"
@@ -47,13 +49,17 @@ func (c *Client) droppedBy(t *target, why error) {
 	switch {
 	case !ok:
 	case errors.Is(why, datagram.ErrSlow):
-		c.log.Info("Service %q: a datagram of target %s is dropped: they come faster than the tunnel takes them%s",
+		pool.Tell(c.log, slog.LevelInfo, "datagram_dropped", facts{"service", t.service.Name, "target", t.service.Target, "reason", why, "muted", muted},
+			"Service %q: a datagram of target %s is dropped: they come faster than the tunnel takes them%s",
 			t.service.Name, t.service.Target, lostNote(muted))
 	case errors.Is(why, datagram.ErrRate):
-		c.log.Info("Service %q: a datagram is dropped: there are more than its --rate allows%s", t.service.Name, lostNote(muted))
+		pool.Tell(c.log, slog.LevelInfo, "datagram_dropped", facts{"service", t.service.Name, "reason", why, "muted", muted},
+			"Service %q: a datagram is dropped: there are more than its --rate allows%s", t.service.Name, lostNote(muted))
 	case errors.Is(why, syscall.ECONNREFUSED):
-		c.log.Warn("Service %q: target %s refuses datagrams: is it running?%s", t.service.Name, t.service.Target, lostNote(muted))
+		pool.Tell(c.log, slog.LevelWarn, "datagram_dropped", facts{"service", t.service.Name, "target", t.service.Target, "reason", why, "muted", muted},
+			"Service %q: target %s refuses datagrams: is it running?%s", t.service.Name, t.service.Target, lostNote(muted))
 	default:
-		c.log.Warn("Service %q: a datagram for target %s is lost: %v%s", t.service.Name, t.service.Target, why, lostNote(muted))
+		pool.Tell(c.log, slog.LevelWarn, "datagram_dropped", facts{"service", t.service.Name, "target", t.service.Target, "reason", why, "muted", muted},
+			"Service %q: a datagram for target %s is lost: %v%s", t.service.Name, t.service.Target, why, lostNote(muted))
 	}
 }

@@ -3,6 +3,7 @@ package tunnel
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"sync"
 	"time"
 
@@ -60,10 +61,11 @@ func alive(ctx context.Context, link *session.Link) bool {
 // silentLogger is the Logger of a configuration that names none.
 type silentLogger struct{}
 
-func (silentLogger) Debug(string, ...any) {}
-func (silentLogger) Info(string, ...any)  {}
-func (silentLogger) Warn(string, ...any)  {}
-func (silentLogger) Error(string, ...any) {}
+func (silentLogger) Debug(string, ...any)    {}
+func (silentLogger) Info(string, ...any)     {}
+func (silentLogger) Warn(string, ...any)     {}
+func (silentLogger) Error(string, ...any)    {}
+func (silentLogger) Enabled(slog.Level) bool { return false }
 
 // seldom lets a message through that would otherwise come once per user: the
 // first, and then one per period.

@@ -2,6 +2,7 @@ package tunnel
 
 import (
 	"context"
+	"log/slog"
 	"sync"
 	"time"
 
@@ -18,7 +19,8 @@ func drainStreams(ctx context.Context, active *tally, limit time.Duration, log p
 	if open == 0 || limit < 0 {
 		return
 	}
-	log.Info("Stopping: %d streams have %v to finish", open, limit)
+	pool.Tell(log, slog.LevelInfo, "stopping", facts{"streams", open, "limit_seconds", limit},
+		"Stopping: %d streams have %v to finish", open, limit)
 	end := time.Now().Add(limit)
 	ctx, cancel := context.WithDeadline(ctx, end)
 	defer cancel()
@@ -27,12 +29,14 @@ func drainStreams(ctx context.Context, active *tally, limit time.Duration, log p
 		left := active.wait(notice.Done())
 		next()
 		if left > 0 && left != open && ctx.Err() == nil {
-			log.Info("Stopping: %d streams are left, and have %v", left, time.Until(end).Round(time.Second))
+			limit = time.Until(end).Round(time.Second)
+			pool.Tell(log, slog.LevelInfo, "stopping", facts{"streams", left, "limit_seconds", limit},
+				"Stopping: %d streams are left, and have %v", left, limit)
 		}
 		open = left
 	}
 	if open > 0 {
-		log.Warn("Stopping: %d streams did not finish and are cut", open)
+		pool.Tell(log, slog.LevelWarn, "streams_cut", facts{"streams", open}, "Stopping: %d streams did not finish and are cut", open)
 	}
 }
 

@@ -3,11 +3,13 @@ package tunnel
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"net"
 	"slices"
 	"sync"
 	"time"
 
+	pool "github.com/tunnelpool/pool"
 	"github.com/tunnelpool/pool/internal/carrier"
 )
 
@@ -40,14 +42,16 @@ func (c *serverSession) carry(conn net.Conn, number uint16) {
 	conn.SetDeadline(time.Time{})
 	n := numbered{carrier.NewServer(conn, c.server.cfg.Heartbeat, all.announce), number}
 	if !all.add(n) {
-		c.server.log.Debug("%s: carrier %d not admitted: %v", c.name(), number, errCarriers)
+		pool.Tell(c.server.log, slog.LevelDebug, "carrier_not_admitted", c.ofClient("carrier", number, "error", errCarriers),
+			"%s: carrier %d not admitted: %v", c.name(), number, errCarriers)
 		conn.Close()
 		return
 	}
 	all.tasks.Go(func() { // ends with the carrier
 		err := n.Run()
 		all.remove(n)
-		c.server.log.Debug("%s: carrier %d is over: %v", c.name(), number, err)
+		pool.Tell(c.server.log, slog.LevelDebug, "carrier_over", c.ofClient("carrier", number, "reason", err),
+			"%s: carrier %d is over: %v", c.name(), number, err)
 	})
 	all.announce()
 }

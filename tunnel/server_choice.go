@@ -4,9 +4,11 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"log/slog"
 	"slices"
 	"time"
 
+	pool "github.com/tunnelpool/pool"
 	"github.com/tunnelpool/pool/internal/handoff"
 	"github.com/tunnelpool/pool/internal/relay"
 	"github.com/tunnelpool/pool/internal/wire"
@@ -200,7 +202,8 @@ func (sv *published) doubt(b *backend) {
 	}
 	s.mu.Unlock()
 	if news && others {
-		s.log.Warn("%s: client %q failed a user; the others of the group get those who come in the next %v", sv.label(), name, pause)
+		pool.Tell(s.log, slog.LevelWarn, "client_avoided", sv.ofService("client", name, "pause_seconds", pause),
+			"%s: client %q failed a user; the others of the group get those who come in the next %v", sv.label(), name, pause)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"strconv"
 	"sync"
@@ -40,9 +41,10 @@ type forwardTarget struct {
 func (c *serverSession) forward(m wire.Forward) {
 	code, reason := c.grant(m)
 	if code == wire.OK {
-		c.server.log.Info("%s: users there may reach %s", c.name(), quoteSafe(m.Target))
+		pool.Tell(c.server.log, slog.LevelInfo, "forward_up", c.ofClient("target", m.Target), "%s: users there may reach %s", c.name(), quoteSafe(m.Target))
 	} else {
-		c.server.log.Warn("%s: forward to %q denied: %s", c.name(), m.Target, reason)
+		pool.Tell(c.server.log, slog.LevelWarn, "forward_denied", c.ofClient("target", m.Target, "code", code, "reason", reason),
+			"%s: forward to %q denied: %s", c.name(), m.Target, reason)
 	}
 	c.link.Send(wire.Forwarded{Ref: m.Ref, Code: code, Text: reason})
 }
@@ -69,7 +71,7 @@ func (c *serverSession) grant(m wire.Forward) (wire.DenyCode, string) {
 			Logger:           s.log,
 		})
 		if err != nil {
-			s.log.Error("%s: no pool for forwards: %v", c.name(), err)
+			pool.Tell(s.log, slog.LevelError, "session_failed", c.ofClient("error", err), "%s: no pool for forwards: %v", c.name(), err)
 			return wire.Internal, "the server could not make a pool; its log says more"
 		}
 		fs.pool, fs.targets = p, make(map[uint16]*forwardTarget)
@@ -151,7 +153,8 @@ func (c *serverSession) opened(m wire.Open) error {
 		return fmt.Errorf("the client opened stream %d: %w", m.Stream, err)
 	}
 	if !taken {
-		s.log.Debug("%s: stream %d of a forward not served: %d are announced already", c.name(), m.Stream, maxPending)
+		pool.Tell(s.log, slog.LevelDebug, "stream_not_served", c.ofClient("stream", m.Stream, "limit", maxPending),
+			"%s: stream %d of a forward not served: %d are announced already", c.name(), m.Stream, maxPending)
 		return nil
 	}
 	s.active.add()
@@ -172,7 +175,8 @@ func (c *serverSession) attend(number uint32, target *forwardTarget, end streamE
 	}
 	conn, err := streams.take(until, end)
 	if err != nil {
-		s.log.Debug("%s: stream %d of a forward: its connection is not here: %v", c.name(), number, err)
+		pool.Tell(s.log, slog.LevelDebug, "stream_not_served", c.ofClient("stream", number, "error", err),
+			"%s: stream %d of a forward: its connection is not here: %v", c.name(), number, err)
 		ended()
 		return
 	}
@@ -206,8 +210,9 @@ func (c *serverSession) attend(number uint32, target *forwardTarget, end streamE
 	}, func(res relay.Result) {
 		leave(placed)
 		end.giveBack(conn, res.Keep)
-		if res.Err != nil {
-			s.log.Debug("%s: stream %d of a forward broke: %v", c.name(), number, res.Err)
+		if res.Err != nil && pool.Wanted(s.log, slog.LevelDebug) {
+			pool.Tell(s.log, slog.LevelDebug, "stream_broke", c.ofClient("stream", number, "error", res.Err),
+				"%s: stream %d of a forward broke: %v", c.name(), number, res.Err)
 		}
 		ended()
 	})
@@ -220,7 +225,8 @@ func (c *serverSession) reach(ctx context.Context, target *forwardTarget) (net.C
 	conn, err := datagram.Dial(ctx, target.address, datagram.Config{Idle: DefaultUDPIdle, Pass: c.holder.pass, Dropped: func(why error) {
 		c.server.count.dropped.Add(1)
 		if muted, ok := target.trouble.pass(time.Now()); ok {
-			c.server.log.Info("%s: a datagram for or of target %s is lost: %v%s", c.name(), quoteSafe(target.address), why, lostNote(muted))
+			pool.Tell(c.server.log, slog.LevelInfo, "datagram_dropped", c.ofClient("target", target.address, "reason", why, "muted", muted),
+				"%s: a datagram for or of target %s is lost: %v%s", c.name(), quoteSafe(target.address), why, lostNote(muted))
 		}
 	}})
 	if err != nil {
@@ -244,6 +250,7 @@ var errOpenAfterGoAway = errors.New("the client opened a stream after its goodby
 // forwardFailed tells now and then why a target was not reached.
 func (c *serverSession) forwardFailed(target *forwardTarget, reason wire.ResetReason, err error) {
 	if muted, ok := target.trouble.pass(time.Now()); ok && reason != wire.ResetShutdown {
-		c.server.log.Warn("%s: %s%s", c.name(), explainTarget(target.address, reason, err), mutedNote(muted))
+		pool.Tell(c.server.log, slog.LevelWarn, "target_failed", c.ofClient("target", target.address, "code", reason, "error", err, "muted", muted),
+			"%s: %s%s", c.name(), explainTarget(target.address, reason, err), mutedNote(muted))
 	}
 }

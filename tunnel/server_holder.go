@@ -3,6 +3,7 @@ package tunnel
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"sync/atomic"
 	"time"
 
@@ -102,12 +103,14 @@ func (s *Server) applyKeyring() {
 	gone, renewed := s.compareKeyring()
 	for _, c := range gone {
 		text := "key " + c.holder.label() + " is not valid any more"
-		s.log.Warn("%s at %s is cut off: %s", c.name(), c.remote, text)
+		pool.Tell(s.log, slog.LevelWarn, "client_cut_off", c.ofClient("address", c.remote, "reason", text),
+			"%s at %s is cut off: %s", c.name(), c.remote, text)
 		s.dismiss(c, text, revokedFarewell)
 	}
 	for _, c := range renewed {
 		text := "the rights of key " + c.holder.label() + " have changed"
-		s.log.Info("%s at %s is asked to join again: %s", c.name(), c.remote, text)
+		pool.Tell(s.log, slog.LevelInfo, "client_called_back", c.ofClient("address", c.remote, "reason", text),
+			"%s at %s is asked to join again: %s", c.name(), c.remote, text)
 		s.dismiss(c, text, farewellLimit)
 	}
 }

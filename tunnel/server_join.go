@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
+	"log/slog"
 	"net"
 	"time"
 
@@ -52,14 +53,16 @@ func (s *Server) welcome(ctx context.Context, conn net.Conn, hello pool.Hello) {
 		session, _ := wire.ParseSession(hello.Data) // keyOf has read it
 		if c := s.sessionFor(conn, session); c != nil {
 			if err := c.pool.Admit(ctx, conn); err != nil {
-				s.log.Debug("%s: pooled connection not admitted: %v", c.name(), err)
+				pool.Tell(s.log, slog.LevelDebug, "connection_not_admitted", c.ofClient("address", conn.RemoteAddr(), "error", err),
+					"%s: pooled connection not admitted: %v", c.name(), err)
 			}
 		}
 	case wire.KindForward:
 		session, _ := wire.ParseSession(hello.Data) // keyOf has read it
 		if c := s.sessionFor(conn, session); c != nil {
 			if err := c.forwards.admit(ctx, conn); err != nil {
-				s.log.Debug("%s: connection for forwards not admitted: %v", c.name(), err)
+				pool.Tell(s.log, slog.LevelDebug, "connection_not_admitted", c.ofClient("address", conn.RemoteAddr(), "error", err),
+					"%s: connection for forwards not admitted: %v", c.name(), err)
 			}
 		}
 	case wire.KindCarrier:
@@ -81,7 +84,8 @@ func (s *Server) sessionFor(conn net.Conn, id [wire.SessionSize]byte) *serverSes
 	switch {
 	case c == nil:
 	case !s.roomForPooled(c):
-		s.log.Debug("%s: connection not admitted: %d of all clients are the limit", c.name(), s.pools.limit)
+		pool.Tell(s.log, slog.LevelDebug, "connection_not_admitted", c.ofClient("address", conn.RemoteAddr(), "limit", s.pools.limit),
+			"%s: connection not admitted: %d of all clients are the limit", c.name(), s.pools.limit)
 	default:
 		return c
 	}
@@ -106,14 +110,16 @@ func (s *Server) join(conn net.Conn, hello pool.Hello) {
 	}
 	c, err := s.newSession(link, conn, h, who)
 	if err != nil {
-		s.log.Error("%q at %s: no session: %v", who.Name, conn.RemoteAddr(), err)
+		pool.Tell(s.log, slog.LevelError, "session_failed", facts{"client", who.Name, "address", conn.RemoteAddr(), "error", err},
+			"%q at %s: no session: %v", who.Name, conn.RemoteAddr(), err)
 		s.deny(link, wire.Internal, "the server could not make a session; its log says more")
 		return
 	}
 	if rival := s.rivalOf(c); rival != nil {
 		s.tasks.Go(func() { // ends within maxPing
 			if rival.alive() {
-				s.log.Warn("%s at %s denied: the client at %s has the same identity, and answers", c.name(), c.remote, rival.remote)
+				pool.Tell(s.log, slog.LevelWarn, "client_denied", c.ofClient("address", c.remote, "code", wire.IdentityInUse, "rival", rival.remote),
+					"%s at %s denied: the client at %s has the same identity, and answers", c.name(), c.remote, rival.remote)
 				s.refuse(c, wire.IdentityInUse, fmt.Sprintf("another client with the same identity is connected from %s", rival.remote))
 				return
 			}

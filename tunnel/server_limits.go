@@ -2,6 +2,7 @@ package tunnel
 
 import (
 	"context"
+	"log/slog"
 	"net"
 	"sync"
 	"time"
@@ -90,14 +91,20 @@ func (e *entrance) turnedAway(user net.Conn, full *crowd) {
 	s := e.server
 	s.count.overflowed.Add(1)
 	muted, ok := s.crowded.pass(time.Now())
-	switch most := e.holder.grant.Load().MaxStreams; {
+	grant := e.holder.grant.Load()
+	switch most := grant.MaxStreams; {
 	case !ok:
 	case full == e.holder.users && most > 0:
-		s.log.Warn("No place for user %s on %s: key %s may have %d users at the same time; see its max-streams%s",
+		pool.Tell(s.log, slog.LevelWarn, "user_turned_away",
+			facts{"user", user.RemoteAddr(), "public", e.Addr(), "key", grant.Name, "key_id", grant.Key.ID(), "limit", most, "muted", muted},
+			"No place for user %s on %s: key %s may have %d users at the same time; see its max-streams%s",
 			user.RemoteAddr(), e.Addr(), e.holder.label(), most, mutedNote(muted))
 	default:
-		s.log.Warn("No place for user %s on %s: %d users are being served, of %d in all and %d per service; see --max-streams and the limit of open files (ulimit -n, LimitNOFILE=)%s",
-			user.RemoteAddr(), e.Addr(), s.active.count(), s.cfg.MaxStreams, s.cfg.MaxStreamsPerService, mutedNote(muted))
+		open := s.active.count()
+		pool.Tell(s.log, slog.LevelWarn, "user_turned_away",
+			facts{"user", user.RemoteAddr(), "public", e.Addr(), "streams", open, "limit", s.cfg.MaxStreams, "muted", muted},
+			"No place for user %s on %s: %d users are being served, of %d in all and %d per service; see --max-streams and the limit of open files (ulimit -n, LimitNOFILE=)%s",
+			user.RemoteAddr(), e.Addr(), open, s.cfg.MaxStreams, s.cfg.MaxStreamsPerService, mutedNote(muted))
 	}
 }
 

@@ -5,12 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"os"
 	"sync/atomic"
 	"syscall"
 	"time"
 
+	pool "github.com/tunnelpool/pool"
 	"github.com/tunnelpool/pool/internal/access"
 	"github.com/tunnelpool/pool/internal/proxyheader"
 	"github.com/tunnelpool/pool/internal/relay"
@@ -93,7 +95,8 @@ func (s *Server) notIntroduced(sv *published, proxy net.Addr, err error) {
 	}
 	s.proxies.headerless.Add(1)
 	if muted, ok := s.proxies.told.pass(time.Now()); ok {
-		s.log.Warn("%s: a user by the proxy %s is reset: %s; who is in --trust-proxy must send a header of the PROXY protocol%s",
+		pool.Tell(s.log, slog.LevelWarn, "proxy_header_missing", sv.ofService("proxy", proxy, "error", err, "muted", muted),
+			"%s: a user by the proxy %s is reset: %s; who is in --trust-proxy must send a header of the PROXY protocol%s",
 			sv.label(), proxy, quoteSafe(err.Error()), mutedNote(muted))
 	}
 }

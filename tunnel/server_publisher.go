@@ -2,6 +2,7 @@ package tunnel
 
 import (
 	"fmt"
+	"log/slog"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -207,9 +208,11 @@ func (s *Server) lingered(p *publisher) {
 	switch {
 	case len(lost) == 0:
 	case away:
-		s.log.Warn("%q did not come back within %v: its %d public ports are closed", name, s.cfg.Linger, len(lost))
+		pool.Tell(s.log, slog.LevelWarn, "client_gone", facts{"client", name, "waited_seconds", s.cfg.Linger, "services", len(lost)},
+			"%q did not come back within %v: its %d public ports are closed", name, s.cfg.Linger, len(lost))
 	default:
-		s.log.Info("%q is back without %d of its services: their public ports are closed", name, len(lost))
+		pool.Tell(s.log, slog.LevelInfo, "services_gone", facts{"client", name, "services", len(lost)},
+			"%q is back without %d of its services: their public ports are closed", name, len(lost))
 	}
 }
 

@@ -2,9 +2,11 @@ package tunnel
 
 import (
 	"fmt"
+	"log/slog"
 	"net"
 	"strconv"
 
+	pool "github.com/tunnelpool/pool"
 	"github.com/tunnelpool/pool/internal/service"
 	"github.com/tunnelpool/pool/internal/wire"
 )
@@ -29,11 +31,15 @@ func (c *serverSession) registerAll() {
 func (c *serverSession) register(r wire.Register) {
 	sv, code, reason := c.publish(r)
 	if code != wire.OK {
-		c.server.log.Warn("%s: service %q on port %d denied: %s", c.name(), r.Name, r.Port, reason)
+		pool.Tell(c.server.log, slog.LevelWarn, "service_denied", c.ofClient("service", r.Name, "port", r.Port, "code", code, "reason", reason),
+			"%s: service %q on port %d denied: %s", c.name(), r.Name, r.Port, reason)
 		c.link.Send(wire.Registered{Ref: r.Ref, Code: code, Text: reason})
 		return
 	}
-	c.server.log.Info("%s: service %q is up on %s", c.name(), r.Name, onNetwork(r.Network, sv.public.Addr().String()))
+	public := sv.public.Addr()
+	pool.Tell(c.server.log, slog.LevelInfo, "service_up",
+		c.ofClient("service", r.Name, "group", r.Group, "network", public.Network(), "public", public),
+		"%s: service %q is up on %s", c.name(), r.Name, onNetwork(r.Network, public.String()))
 }
 
 func (c *serverSession) publish(r wire.Register) (*published, wire.DenyCode, string) {
@@ -61,7 +67,8 @@ func (c *serverSession) publish(r wire.Register) (*published, wire.DenyCode, str
 			return nil, wire.PortHeld, holder.reason(r)
 		}
 		if sv := c.takeOver(r, holder); sv != nil {
-			s.log.Warn("%s: takes port %d over from another client, which does not answer", c.name(), r.Port)
+			pool.Tell(s.log, slog.LevelWarn, "port_taken_over", c.ofClient("service", r.Name, "port", r.Port),
+				"%s: takes port %d over from another client, which does not answer", c.name(), r.Port)
 			return sv, wire.OK, ""
 		}
 	}
@@ -249,7 +256,9 @@ func (c *serverSession) listen(r wire.Register) (*published, wire.DenyCode, stri
 	b := &backend{owner: c.publisher}
 	sv.backends, sv.changed = []*backend{b}, make(chan struct{})
 	sv.entrance = s.newEntrance(l, &sv.from, c.holder)
-	sv.public = service.NewPublic(sv.entrance, func(text string) { s.log.Warn("Port %d: %s", sv.port(), text) })
+	sv.public = service.NewPublic(sv.entrance, func(t service.Trouble) {
+		tellTrouble(s.log, t, facts{"listener", sv.public.Addr()}, fmt.Sprintf("Port %d", sv.port()))
+	})
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if code, reason := c.roomLocked(r.Ref, sv.port()); code != wire.OK {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -69,11 +70,14 @@ func (c *serverSession) run() {
 	var background sync.WaitGroup
 	background.Go(func() { c.pool.Run(context.Background()) }) // ends with the pool's Close
 	background.Go(c.registerAll)                               // ends with the link
-	s.log.Info("%s at %s joined (key %s)", c.name(), c.remote, c.holder.grant.Load().logLabel())
+	grant := c.holder.grant.Load()
+	pool.Tell(s.log, slog.LevelInfo, "client_joined", c.ofClient("address", c.remote, "key", grant.Name, "key_id", grant.Key.ID()),
+		"%s at %s joined (key %s)", c.name(), c.remote, grant.logLabel())
 	err := c.link.Run(context.Background(), c.handle)
 	c.stop() // before its services are held: nothing is opened after
 	s.leave(c)
-	s.log.Info("%s at %s left: %v", c.name(), c.remote, err)
+	pool.Tell(s.log, slog.LevelInfo, "client_left", c.ofClient("address", c.remote, "reason", err),
+		"%s at %s left: %v", c.name(), c.remote, err)
 	background.Go(c.carriers.finish) // ends with their streams
 	background.Go(func() { c.forwards.finish(c.holder.streams) })
 	c.pool.Drain(c.holder.streams) // streams in progress finish, and their connections close
@@ -109,7 +113,7 @@ func (c *serverSession) handle(m wire.Message) error {
 			return errGoAwayTwice
 		}
 		c.leaving = true
-		c.server.log.Info("%s is stopping: %q", c.name(), m.Text)
+		pool.Tell(c.server.log, slog.LevelInfo, "client_stopping", c.ofClient("reason", m.Text), "%s is stopping: %q", c.name(), m.Text)
 		c.stop() // first: a port that is being opened meanwhile finds the session over
 		c.server.withdraw(c)
 	default:

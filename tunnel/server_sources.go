@@ -1,10 +1,12 @@
 package tunnel
 
 import (
+	"log/slog"
 	"net"
 	"sync/atomic"
 	"time"
 
+	pool "github.com/tunnelpool/pool"
 	"github.com/tunnelpool/pool/internal/access"
 )
 
@@ -34,7 +36,8 @@ func parseSources(text string) (access.Sources, error) {
 func (s *Server) fromElsewhere(user, public net.Addr) {
 	s.count.elsewhere.Add(1)
 	if muted, ok := s.strange.pass(time.Now()); ok {
-		s.log.Warn("User %s on %s is reset: the client lets in users of other prefixes only; see its --allow-from%s",
+		pool.Tell(s.log, slog.LevelWarn, "user_not_allowed", facts{"user", user, "public", public, "muted", muted},
+			"User %s on %s is reset: the client lets in users of other prefixes only; see its --allow-from%s",
 			user, public, mutedNote(muted))
 	}
 }

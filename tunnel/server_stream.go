@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"time"
 
@@ -75,14 +76,17 @@ func (v *visit) over(res relay.Result) {
 	s.count.sent.Add(res.Sent)
 	s.count.received.Add(res.Received)
 	if v.dead > 0 {
-		s.log.Info("%s: user %s met %d dead connections; those as old were closed", sv.label(), user.RemoteAddr(), v.dead)
+		pool.Tell(s.log, slog.LevelInfo, "dead_connections", sv.ofService("user", user.RemoteAddr(), "connections", v.dead),
+			"%s: user %s met %d dead connections; those as old were closed", sv.label(), user.RemoteAddr(), v.dead)
 	}
 	switch {
 	case errors.Is(res.Err, relay.ErrNoAck):
 		s.count.noAck.Add(1)
-		s.log.Warn("%s: user %s lost: %v", sv.label(), user.RemoteAddr(), res.Err)
-	case res.Err != nil:
-		s.log.Debug("%s: the stream of user %s broke: %v", sv.label(), user.RemoteAddr(), res.Err)
+		pool.Tell(s.log, slog.LevelWarn, "user_lost", sv.ofService("user", user.RemoteAddr(), "error", res.Err),
+			"%s: user %s lost: %v", sv.label(), user.RemoteAddr(), res.Err)
+	case res.Err != nil && pool.Wanted(s.log, slog.LevelDebug):
+		pool.Tell(s.log, slog.LevelDebug, "stream_broke", sv.ofService("user", user.RemoteAddr(), "error", res.Err),
+			"%s: the stream of user %s broke: %v", sv.label(), user.RemoteAddr(), res.Err)
 	}
 }
 
@@ -152,7 +156,8 @@ func (v *visit) waitedInVain(err error) error {
 	if away {
 		hint = "the client is away"
 	}
-	s.log.Warn("%s: user %s waited %v for a connection and got none; %s",
+	pool.Tell(s.log, slog.LevelWarn, "user_timed_out", v.service.ofService("user", v.user.RemoteAddr(), "waited_seconds", s.cfg.Wait, "reason", hint),
+		"%s: user %s waited %v for a connection and got none; %s",
 		v.service.label(), v.user.RemoteAddr(), s.cfg.Wait, hint)
 	return err
 }

@@ -2,10 +2,12 @@ package tunnel
 
 import (
 	"errors"
+	"log/slog"
 	"net"
 	"strconv"
 	"time"
 
+	pool "github.com/tunnelpool/pool"
 	"github.com/tunnelpool/pool/internal/datagram"
 	"github.com/tunnelpool/pool/internal/shape"
 	"github.com/tunnelpool/pool/internal/wire"
@@ -64,16 +66,19 @@ func (sv *published) dropped(why error) {
 	switch {
 	case errors.Is(why, datagram.ErrTooMany):
 		if muted, ok := sv.lost.crowded.pass(now); ok {
-			s.log.Warn("%s: a user's datagram is dropped: there are as many users as there may be, %d of a UDP service and %d in all; see --max-flows and --max-streams%s",
+			pool.Tell(s.log, slog.LevelWarn, "datagram_dropped", sv.ofService("reason", why, "limit", s.cfg.MaxFlows, "muted", muted),
+				"%s: a user's datagram is dropped: there are as many users as there may be, %d of a UDP service and %d in all; see --max-flows and --max-streams%s",
 				sv.label(), s.cfg.MaxFlows, s.cfg.MaxStreams, lostNote(muted))
 		}
 	case errors.Is(why, datagram.ErrRate):
 		if muted, ok := sv.lost.rate.pass(now); ok {
-			s.log.Info("%s: a datagram is dropped: there are more than the rate of key %s allows%s", sv.label(), sv.holder.label(), lostNote(muted))
+			pool.Tell(s.log, slog.LevelInfo, "datagram_dropped", sv.ofService("reason", why, "muted", muted),
+				"%s: a datagram is dropped: there are more than the rate of key %s allows%s", sv.label(), sv.holder.label(), lostNote(muted))
 		}
 	case errors.Is(why, datagram.ErrSlow):
 		if muted, ok := sv.lost.slow.pass(now); ok {
-			s.log.Info("%s: a user's datagram is dropped: they come faster than the client takes them%s", sv.label(), lostNote(muted))
+			pool.Tell(s.log, slog.LevelInfo, "datagram_dropped", sv.ofService("reason", why, "muted", muted),
+				"%s: a user's datagram is dropped: they come faster than the client takes them%s", sv.label(), lostNote(muted))
 		}
 	}
 }

@@ -2,10 +2,12 @@ package main
 
 import (
 	"errors"
+	"log/slog"
 	"net"
 
 	"github.com/spf13/cobra"
 
+	pool "github.com/tunnelpool/pool"
 	"github.com/tunnelpool/pool/internal/cli"
 	"github.com/tunnelpool/pool/internal/config"
 	"github.com/tunnelpool/pool/internal/slack"
@@ -76,9 +78,11 @@ func publish(c *cobra.Command, f publishFlags) error {
 		return cli.ConfigError(err, flagOf)
 	}
 	if key.Loose {
-		log.Warn("Others on this machine can read the key: chmod 600 %s", key.Path)
+		pool.Tell(log, slog.LevelWarn, "key_readable", pool.Facts{"path", key.Path}, "Others on this machine can read the key: chmod 600 %s", key.Path)
 	}
-	log.Info("tunnel-client %s, server %s, TLS mode %s, key %v", cli.Version(), f.server, f.tlsMode, key.Key.ID())
+	pool.Tell(log, slog.LevelInfo, "started",
+		pool.Facts{"program", "tunnel-client", "version", cli.Version(), "server", f.server, "tls", f.tlsMode, "key_id", key.Key.ID()},
+		"tunnel-client %s, server %s, TLS mode %s, key %v", cli.Version(), f.server, f.tlsMode, key.Key.ID())
 	defer slack.Release()()
 	defer manager(client, f.server, log).Follow(c.Context())()
 	return client.Run(c.Context())

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"strings"
 
 	pool "github.com/tunnelpool/pool"
@@ -49,7 +50,7 @@ func (k *keys) follow(ctx context.Context, log pool.Logger) {
 			err = k.ring.Set(f.Grants(k.own.Key)...)
 		}
 		if err != nil {
-			log.Warn("%v; the keys stay as they were", err)
+			pool.Tell(log, slog.LevelWarn, "keys_refused", pool.Facts{"path", k.path, "error", err}, "%v; the keys stay as they were", err)
 			return
 		}
 		k.tell(log, "The keys have changed")
@@ -69,11 +70,11 @@ func (k *keys) tell(log pool.Logger, what string) {
 		more = fmt.Sprintf(" and %d more", len(all)-most)
 	}
 	if config.Loose(k.path) {
-		log.Warn("Others on this machine can read the keys: chmod 600 %s", k.path)
+		pool.Tell(log, slog.LevelWarn, "key_readable", pool.Facts{"path", k.path}, "Others on this machine can read the keys: chmod 600 %s", k.path)
 	}
 	if len(all) == 0 {
-		log.Warn("%s: no client is let in; tunnel-server key add NAME makes a key", what)
+		pool.Tell(log, slog.LevelWarn, "keys_loaded", pool.Facts{"path", k.path, "keys", 0}, "%s: no client is let in; tunnel-server key add NAME makes a key", what)
 		return
 	}
-	log.Info("%s, %s: %s%s", what, k.path, strings.Join(names, ", "), more)
+	pool.Tell(log, slog.LevelInfo, "keys_loaded", pool.Facts{"path", k.path, "keys", len(all)}, "%s, %s: %s%s", what, k.path, strings.Join(names, ", "), more)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"strconv"
 	"sync"
@@ -95,7 +96,7 @@ func serverKey(keyFile, stateDir string) (config.KeySource, error) {
 func greet(out io.Writer, log pool.Logger, server *tunnel.Server, key config.KeySource, f serveFlags) {
 	_, port, _ := net.SplitHostPort(server.Addr().String())
 	if key.Loose {
-		log.Warn("Others on this machine can read the key: chmod 600 %s", key.Path)
+		pool.Tell(log, slog.LevelWarn, "key_readable", pool.Facts{"path", key.Path}, "Others on this machine can read the key: chmod 600 %s", key.Path)
 	}
 	if key.Created && cli.IsTerminal(out) {
 		at := "HOST"
@@ -121,9 +122,11 @@ TCP %[6]s (the tunnel) and %[5]d (the service).
 	if key.Path != "" {
 		from = key.Path
 	}
-	log.Info("tunnel-server %s listens on %s, TLS mode %s, key %v from %s", cli.Version(), server.Addr(), f.tlsMode, key.Key.ID(), from)
+	pool.Tell(log, slog.LevelInfo, "started",
+		pool.Facts{"program", "tunnel-server", "version", cli.Version(), "listener", server.Addr(), "tls", f.tlsMode, "key_id", key.Key.ID(), "path", key.Path},
+		"tunnel-server %s listens on %s, TLS mode %s, key %v from %s", cli.Version(), server.Addr(), f.tlsMode, key.Key.ID(), from)
 	if f.tlsMode == string(pool.TLSPlain) {
-		log.Warn("TLS is off: what passes between the two ends can be read and changed on the way")
+		pool.Tell(log, slog.LevelWarn, "tls_off", nil, "TLS is off: what passes between the two ends can be read and changed on the way")
 	}
 }
 

@@ -25,13 +25,20 @@ const (
 // Public is one public port. Its users are strangers.
 type Public struct {
 	listener net.Listener
-	tell     func(text string)
+	tell     func(Trouble)
 }
 
-// NewPublic takes over a listener. tell is told of accept errors that the loop
-// survives: once when a run of them begins, once when it is over. It must not
-// block, and is not called after Serve has returned.
-func NewPublic(l net.Listener, tell func(text string)) *Public {
+// Trouble is what there is to tell of accept errors that the loop survives: once
+// when a run of them begins, once when it is over.
+type Trouble struct {
+	Text   string
+	Err    error         // nil: it is over
+	Lasted time.Duration // from the first error to the last, when it is over
+}
+
+// NewPublic takes over a listener. tell is told of trouble. It must not block,
+// and is not called after Serve has returned.
+func NewPublic(l net.Listener, tell func(Trouble)) *Public {
 	return &Public{listener: l, tell: tell}
 }
 
@@ -76,7 +83,7 @@ func (p *Public) Close() error { return p.listener.Close() }
 
 // acceptTrouble tells of runs of failures to accept. It belongs to the loop.
 type acceptTrouble struct {
-	tell  func(text string)
+	tell  func(Trouble)
 	pause time.Duration // after the next failure
 
 	since, last time.Time // first and last failure of the run; zero: there is none
@@ -107,7 +114,7 @@ func (t *acceptTrouble) failed(err error) time.Duration {
 		if outOfDescriptors(err) {
 			advice = "; raise the limit of open files (ulimit -n, LimitNOFILE= of a systemd unit)"
 		}
-		t.tell(fmt.Sprintf("new users wait: %v; going on as soon as possible%s", err, advice))
+		t.tell(Trouble{Err: err, Text: fmt.Sprintf("new users wait: %v; going on as soon as possible%s", err, advice)})
 	}
 	pause := max(t.pause, minPause)
 	t.pause = min(2*pause, maxPause)
@@ -129,7 +136,7 @@ func (t *acceptTrouble) accepted(ctx context.Context, running *sync.WaitGroup) {
 		defer cancel()
 		if <-ctx.Done(); ctx.Err() == context.DeadlineExceeded {
 			c.over = true
-			t.tell(fmt.Sprintf("new users are let in again; some had to wait in the %v from the first failure to the last", lasted))
+			t.tell(Trouble{Lasted: lasted, Text: fmt.Sprintf("new users are let in again; some had to wait in the %v from the first failure to the last", lasted)})
 		}
 	})
 }

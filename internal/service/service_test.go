@@ -33,7 +33,7 @@ func serve(ctx context.Context, p *Public, handle func(net.Conn)) chan struct{} 
 }
 
 func TestPublic(t *testing.T) {
-	p := NewPublic(listen(t), func(text string) { t.Error(text) })
+	p := NewPublic(listen(t), func(trouble Trouble) { t.Error(trouble.Text) })
 	release := make(chan struct{})
 	done := serve(t.Context(), p, func(c net.Conn) {
 		defer c.Close()
@@ -61,7 +61,7 @@ func TestPublic(t *testing.T) {
 
 func TestPublicEndsWithContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
-	done := serve(ctx, NewPublic(listen(t), func(string) {}), func(c net.Conn) { c.Close() })
+	done := serve(ctx, NewPublic(listen(t), func(Trouble) {}), func(c net.Conn) { c.Close() })
 	cancel()
 	<-done
 }

@@ -66,8 +66,8 @@ func (l *scriptedListener) fail(n int) {
 func TestFullDescriptorTable(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newScriptedListener(10)
-		told := make(chan string, 10)
-		p := NewPublic(l, func(text string) { told <- text })
+		told := make(chan Trouble, 10)
+		p := NewPublic(l, func(trouble Trouble) { told <- trouble })
 		served := make(chan struct{})
 		done := serve(t.Context(), p, func(c net.Conn) { c.Close(); served <- struct{}{} })
 		come := func() {
@@ -84,7 +84,9 @@ func TestFullDescriptorTable(t *testing.T) {
 		const ms = time.Millisecond
 		require.Equal(t, []time.Duration{5 * ms, 10 * ms, 20 * ms, 40 * ms, 80 * ms,
 			100 * ms, 100 * ms, 100 * ms, 100 * ms, 100 * ms}, pauses)
-		require.Regexp(t, "^new users wait: accept: accept4: too many open files; .*raise the limit of open files", <-told)
+		begun := <-told
+		require.Regexp(t, "^new users wait: accept: accept4: too many open files; .*raise the limit of open files", begun.Text)
+		require.ErrorIs(t, begun.Err, syscall.EMFILE)
 
 		for range 100 { // one leaves, one comes
 			time.Sleep(time.Second)
@@ -94,12 +96,15 @@ func TestFullDescriptorTable(t *testing.T) {
 		}
 		require.Empty(t, told, "one run is told of once")
 		time.Sleep(calmAfter)
-		require.Regexp(t, "^new users are let in again; some had to wait in the 1m42.145s ", <-told)
+		over := <-told
+		require.Regexp(t, "^new users are let in again; some had to wait in the 1m42.145s ", over.Text)
+		require.NoError(t, over.Err)
+		require.Equal(t, 102145*time.Millisecond, over.Lasted)
 
 		l.fail(1)
 		come()
 		come()
-		require.Contains(t, <-told, "new users wait: ")
+		require.Contains(t, (<-told).Text, "new users wait: ")
 		p.Close()
 		<-done // does not wait for calm
 		time.Sleep(time.Minute)
@@ -113,7 +118,7 @@ func TestEndWhileAcceptFails(t *testing.T) {
 		l := newScriptedListener(1 << 30)
 		ctx, cancel := context.WithCancel(t.Context())
 		told := 0
-		done := serve(ctx, NewPublic(l, func(string) { told++ }), func(net.Conn) {})
+		done := serve(ctx, NewPublic(l, func(Trouble) { told++ }), func(net.Conn) {})
 		time.Sleep(time.Hour)
 		cancel()
 		<-done
