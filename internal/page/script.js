@@ -1,0 +1,145 @@
+// The page's life: asks the program once a second while somebody looks, and says
+// so when it does not answer.
+
+import { clock, el, long, say } from "./format.js";
+import { History } from "./history.js";
+import { isClient, Judge } from "./judge.js";
+import { plots, serviceTable, sessionTable, showEvents, showTotals } from "./views.js";
+
+const every = 1000; // ms from one question to the next
+const patience = 5000; // ms that an answer may take
+const marks = { ok: "✓", idle: "·", warn: "!", bad: "✕", wait: "…" };
+const spokenLevels = { ok: "up", idle: "up, no client", warn: "trouble", bad: "trouble", wait: "asking" };
+
+const at = (id) => document.getElementById(id);
+const history = new History();
+const judge = new Judge();
+const draw = plots(at("plots"));
+const services = serviceTable(at("services"), { title: "Services", noun: "service", empty: "No services." });
+const forwards = serviceTable(at("forwards"), { title: "Forwards", noun: "forward", empty: "No forwards." });
+const sessions = sessionTable(at("sessions"));
+
+let status; // as last told
+let heard; // when that was, by the clock here
+let failing; // why and since when there is no answer, or undefined
+let timer;
+let asking = false;
+
+async function get(path) {
+  const response = await fetch(path, { cache: "no-store", signal: AbortSignal.timeout(patience) });
+  if (!response.ok) throw new Error(`it answers “${response.status} ${response.statusText}”`);
+  return response.json();
+}
+
+/** ask fetches what is new: the whole history only when none of it is known. */
+async function ask() {
+  const since = history.since ? `?since=${encodeURIComponent(history.since)}` : "";
+  const [next, recent] = await Promise.all([get("api/v1/status"), get(`api/v1/history${since}`)]);
+  if (status && next.version !== status.version) location.reload(); // this page is of the program before
+  if (status && next.started !== status.started && since) {
+    history.clear(); // a new program: what it does not know did not happen to it
+    history.add((await get("api/v1/history")).samples);
+  } else {
+    history.add(recent.samples);
+  }
+  status = next;
+}
+
+/** turn is one question and what comes of it; the next follows unless nobody looks. */
+async function turn() {
+  clearTimeout(timer);
+  if (asking || document.hidden) return;
+  asking = true;
+  const begun = performance.now();
+  try {
+    await ask();
+    [heard, failing] = [new Date(), undefined];
+    show();
+  } catch (e) {
+    failing ??= { since: heard ?? new Date() };
+    failing.why = e.name === "Error" ? e.message : e.name === "TimeoutError" ? `no answer in ${patience / 1000} s` : "";
+    if (e instanceof SyntaxError) failing.why = "what it answers is not its state";
+    showFailing();
+  } finally {
+    asking = false;
+    timer = setTimeout(turn, Math.max(every / 4, every - (performance.now() - begun)));
+  }
+}
+
+function show() {
+  const verdict = judge.of(status, history.samples);
+  banner(verdict.level, verdict.sentence, verdict.detail, verdict.problems);
+  header();
+  at("body").hidden = false;
+  at("body").classList.remove("stale");
+  draw(status, history);
+  tables();
+  showTotals(at("totals"), status);
+}
+
+function tables() {
+  const rows = status.services.length + status.forwards.length + status.sessions.length;
+  at("search").hidden = rows <= 16;
+  const wanted = rows > 16 ? at("filter").value.trim().toLowerCase() : "";
+  services(status, status.services, wanted);
+  forwards(status, status.forwards, wanted);
+  at("forwards").hidden = !status.forwards.length;
+  sessions(status, history, wanted);
+  showEvents(at("event-list"), status, wanted);
+}
+
+/** showFailing leaves what was last told, dimmed, and says that it is old. */
+function showFailing() {
+  const now = new Date();
+  const name = status?.program ?? "The program";
+  const why = failing.why ? ` (${failing.why})` : "";
+  const since = heard ? ` since ${clock(failing.since, now)}` : "";
+  const passed = heard ? `That was ${long((now - failing.since) / 1000)} ago; what you see below is from then. ` : "";
+  banner("bad", `${name} does not answer${since}${why}.`, `${passed}Asking again every second.`, []);
+  at("body").classList.add("stale");
+}
+
+/** banner is the sentence; a screen reader is told when it changes its meaning, not its figures. */
+function banner(level, sentence, detail, problems) {
+  at("banner").className = level;
+  say(at("mark"), marks[level]);
+  say(at("sentence"), sentence);
+  say(at("detail"), detail);
+  const listed = problems.length > 5 ? [...problems.slice(0, 4), `and ${problems.length - 4} more`] : problems;
+  at("problems").hidden = !listed.length;
+  at("detail").hidden = listed.length > 0;
+  if (listed.join("\n") !== [...at("problems").children].map((li) => li.textContent).join("\n")) {
+    at("problems").replaceChildren(...listed.map((text) => el("li", {}, text)));
+  }
+  const meaning = level === "ok" || level === "idle" ? level : `${level} ${problems.length || sentence.split(",")[0]}`;
+  if (banner.meaning !== meaning) {
+    banner.meaning = meaning;
+    say(at("spoken"), sentence);
+  }
+  const name = status ? status.name || status.program : "tunnelpool";
+  document.title = `${marks[level]} ${name}: ${spokenLevels[level]}`;
+}
+
+function header() {
+  const client = isClient(status);
+  say(at("program"), status.program);
+  say(at("whose"), status.name ?? "");
+  const facts = [
+    client ? ["Server", status.server] : ["Listens on", status.listen ?? "–"],
+    ["Up for", long(status.uptime_seconds)],
+    ["Version", status.version || "–"],
+  ];
+  if (status.tls === "0") facts.push(["TLS", "off: anybody on the way can read and change what passes"]);
+  const list = at("facts");
+  if (list.children.length !== facts.length) {
+    list.replaceChildren(...facts.map(() => el("div", {}, el("dt"), el("dd"))));
+  }
+  facts.forEach(([name, value], i) => {
+    say(list.children[i].children[0], name);
+    say(list.children[i].children[1], value);
+  });
+}
+
+document.addEventListener("visibilitychange", turn);
+at("filter").addEventListener("input", () => status && tables());
+turn();
