@@ -100,8 +100,6 @@ func (m *Manager) tell(ctx context.Context, up, quit <-chan struct{}) {
 		case <-quit:
 			return
 		case <-stopping:
-			stopping, up = nil, nil
-			words = append(words, "STOPPING=1")
 		case <-up:
 			up = nil
 			if ctx.Err() == nil {
@@ -109,8 +107,13 @@ func (m *Manager) tell(ctx context.Context, up, quit <-chan struct{}) {
 			}
 		case <-t.C:
 		}
+		over := ctx.Err() != nil
+		if over && stopping != nil { // whichever case saw it
+			stopping, up = nil, nil
+			words = append(words, "STOPPING=1")
+		}
 		status := m.program.Status()
-		if ctx.Err() != nil {
+		if over {
 			status = "Stopping: " + status
 		}
 		if status != told {
