@@ -56,7 +56,8 @@ func publish(c *cobra.Command, f publishFlags) error {
 	if err != nil {
 		return err
 	}
-	cfg.Logger = log
+	progress := &warming{Logger: log}
+	cfg.Logger = progress
 	dir, err := config.StateDir(f.stateDir)
 	if err != nil {
 		return cli.Usage(err)
@@ -85,5 +86,8 @@ func publish(c *cobra.Command, f publishFlags) error {
 		"tunnel-client %s, server %s, TLS mode %s, key %v", cli.Version(), f.server, f.tlsMode, key.Key.ID())
 	defer slack.Release()()
 	defer manager(client, f.server, log).Follow(c.Context())()
+	if len(cfg.Services) > 0 {
+		defer progress.follow(c.Context(), client, f.poolMin)()
+	}
 	return client.Run(c.Context())
 }

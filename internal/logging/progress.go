@@ -9,6 +9,9 @@ import (
 // wipeLine returns to the begin of a terminal's line and empties it.
 const wipeLine = "\r\x1b[K"
 
+// ShowsProgress reports whether Progress can show anything.
+func (l *Logger) ShowsProgress() bool { return l.terminal }
+
 // Progress shows a line that replaces the one before it, below all others, until
 // it is called with "". It does nothing but on a terminal with the text format,
 // and at levels that hold back info too. The text is short: a line of a terminal.
