@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"log/slog"
 	"net"
+	"os"
 	"time"
 
 	"github.com/tunnelpool/pool"
@@ -164,4 +166,20 @@ func ExamplePool_ServerGet() {
 	// Output:
 	// timed out: true true
 	// closed: true true
+}
+
+// A SlogLogger gets what happens with a name and attributes to decide by. Tell
+// sends events of one's own the same way.
+func ExampleTell() {
+	withoutTime := func(_ []string, a slog.Attr) slog.Attr {
+		if a.Key == slog.TimeKey {
+			return slog.Attr{}
+		}
+		return a
+	}
+	logger := pool.SlogLogger(slog.New(slog.NewJSONHandler(os.Stdout, &slog.HandlerOptions{ReplaceAttr: withoutTime})))
+	pool.Tell(logger, slog.LevelWarn, "dial_failed", pool.Facts{"error", errors.New("no route"), "pause_seconds", 1500 * time.Millisecond},
+		"dial failed: %v", errors.New("no route"))
+	// Output:
+	// {"level":"WARN","msg":"dial failed: no route","event":"dial_failed","error":"no route","pause_seconds":1.5}
 }

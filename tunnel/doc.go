@@ -16,6 +16,8 @@
 //	})
 //	err = client.Run(ctx)
 //
-// The package logs through [pool.Logger] and is silent without one. It reads no
-// environment, no file and no flag; that is what the commands add.
+// The package logs through [pool.Logger] and is silent without one; one that is a
+// [pool.EventLogger] gets events with names and attributes, which docs/LOGS.md
+// lists. It reads no environment, no file and no flag; that is what the commands
+// add.
 package tunnel
