@@ -178,7 +178,7 @@ func (s *Server) newSession(link *session.Link, conn net.Conn, h *holder, who wi
 	c := &serverSession{
 		server: s, link: link, who: who, remote: conn.RemoteAddr(), holder: h, since: time.Now(),
 		registers:     rate.NewLimiter(registerRate, registerBurst),
-		registrations: make(chan wire.Register, registerBurst),
+		registrations: make(chan wire.Message, registerBurst), refs: make(map[uint16]*backend),
 	}
 	c.waits, c.endWaits = context.WithCancel(h.streams)
 	rand.Read(c.id[:])

@@ -14,13 +14,19 @@ import (
 // alive reports whether the client of a session answers.
 func (c *serverSession) alive() bool { return alive(c.server.streams, c.link) }
 
-// registerAll answers the client's registrations, one at a time: a port may be
-// held by another client that has to be asked first. It ends with the link.
+// registerAll answers the client's registrations and withdrawals, one at a time:
+// a port may be held by another client that has to be asked first. It ends with
+// the link.
 func (c *serverSession) registerAll() {
 	for {
 		select {
-		case r := <-c.registrations:
-			c.register(r)
+		case m := <-c.registrations:
+			switch m := m.(type) {
+			case wire.Register:
+				c.register(m)
+			case wire.Withdraw:
+				c.withdrawService(m)
+			}
 		case <-c.link.Done():
 			return
 		}
@@ -33,6 +39,7 @@ func (c *serverSession) register(r wire.Register) {
 	if code != wire.OK {
 		pool.Tell(c.server.log, slog.LevelWarn, "service_denied", c.ofClient("service", r.Name, "port", r.Port, "code", code, "reason", reason),
 			"%s: service %q on port %d denied: %s", c.name(), r.Name, r.Port, reason)
+		c.takeDown(r.Ref) // what was up under it
 		c.link.Send(wire.Registered{Ref: r.Ref, Code: code, Text: reason})
 		return
 	}
@@ -107,6 +114,9 @@ func (c *serverSession) claim(r wire.Register) (*published, *holding, wire.DenyC
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	p := c.publisher
+	if sv := c.renewLocked(r); sv != nil {
+		return sv, nil, wire.OK, ""
+	}
 	if code, reason := c.roomLocked(r.Ref, r.Port); code != wire.OK {
 		return nil, nil, code, reason
 	}
@@ -150,17 +160,24 @@ var tooManyServices = fmt.Sprintf("a client may have %d services", maxServices)
 // roomLocked checks that a service may come up under ref, on port unless that is
 // still to be chosen.
 func (c *serverSession) roomLocked(ref, port uint16) (wire.DenyCode, string) {
+	if code, reason := c.fitLocked(port); code != wire.OK {
+		return code, reason
+	}
+	if c.upUnderLocked(ref) != nil {
+		return wire.BadRequest, "the service is up already"
+	}
+	return wire.OK, ""
+}
+
+// fitLocked checks that the session and its key may have a service on port,
+// unless that is still to be chosen.
+func (c *serverSession) fitLocked(port uint16) (wire.DenyCode, string) {
 	if c.publisher.session != c || c.over() || c.server.draining {
 		return wire.Shutdown, "the session is ending"
 	}
 	if port != 0 {
 		if reason := c.holder.mayPublish(port); reason != "" {
 			return wire.PortNotAllowed, reason
-		}
-	}
-	for _, sv := range c.publisher.services {
-		if b := sv.of(c.publisher); b.session == c && b.ref == ref {
-			return wire.BadRequest, "the service is up already"
 		}
 	}
 	return wire.OK, ""
@@ -203,6 +220,9 @@ func (sv *published) upLocked(b *backend, c *serverSession, r wire.Register) {
 	sv.from.set(from)
 	sv.announceLocked()
 	c.publisher.announceLocked()
+	c.mu.Lock()
+	c.refs[r.Ref] = b
+	c.mu.Unlock()
 }
 
 // takeOver moves a service to this session from a client that does not answer,

@@ -21,10 +21,13 @@ const (
 	// maxServices bounds the services of one client.
 	maxServices = 256
 
-	// A client asks for each service once, and every registerRetry for those
-	// that were denied. Twice that is allowed; each costs a line in the log.
-	registerBurst = 2 * maxServices
-	registerRate  = rate.Limit(2*maxServices) / rate.Limit(registerRetry/time.Second)
+	// A client asks for each service and forward once, every registerRetry for
+	// those that were denied, and when they change; it keeps to this rate. Twice
+	// that is allowed; each costs a line in the log.
+	askBurst      = 2 * maxServices
+	askRate       = rate.Limit(2*maxServices) / rate.Limit(registerRetry/time.Second)
+	registerBurst = 2 * askBurst
+	registerRate  = 2 * askRate
 )
 
 // serverSession is one control connection of a client, with its pool.
@@ -50,14 +53,15 @@ type serverSession struct {
 	endWaits      context.CancelFunc
 	asking        demand // what the client was told of users that wait
 	registers     *rate.Limiter
-	registrations chan wire.Register // to registerAll
+	registrations chan wire.Message // to registerAll: of services, in order
 	goodbye       sync.Once          // a side says GoAway at most once
 	leaving       bool               // the client said GoAway; handle's own
 
 	questions questions
 
-	mu      sync.Mutex // guards what follows
-	stopped bool       // no stream is opened any more
+	mu      sync.Mutex          // guards what follows
+	stopped bool                // no stream is opened any more
+	refs    map[uint16]*backend // what streams are opened for
 }
 
 // name is the client's, quoted: a peer chose it.
@@ -89,19 +93,20 @@ func (c *serverSession) run() {
 func (c *serverSession) handle(m wire.Message) error {
 	switch m := m.(type) {
 	case wire.Register:
-		if !c.registers.Allow() {
-			return errRegisters
-		}
-		select {
-		case c.registrations <- m:
-		default:
-			return errRegisters
-		}
+		return c.queue(m)
 	case wire.Forward:
 		if !c.registers.Allow() {
 			return errRegisters
 		}
 		c.forward(m)
+	case wire.Withdraw:
+		if m.What == wire.WhatService {
+			return c.queue(m)
+		}
+		if !c.registers.Allow() {
+			return errRegisters
+		}
+		c.withdrawForward(m)
 	case wire.Open:
 		return c.opened(m)
 	case wire.Cancel:
@@ -120,6 +125,19 @@ func (c *serverSession) handle(m wire.Message) error {
 		return fmt.Errorf("%v is not a client's to send", m.Type())
 	}
 	return nil
+}
+
+// queue passes what concerns a service on to registerAll.
+func (c *serverSession) queue(m wire.Message) error {
+	if !c.registers.Allow() {
+		return errRegisters
+	}
+	select {
+	case c.registrations <- m:
+		return nil
+	default:
+		return errRegisters
+	}
 }
 
 var errRegisters = errors.New("the client registers services too often")

@@ -105,6 +105,7 @@ func (v *visit) offer(ctx context.Context) (*relay.Offering, error) {
 	defer leave()
 	ctx, cancel := context.WithDeadline(ctx, v.patience)
 	defer cancel()
+	defer context.AfterFunc(v.service.entrance.ctx, cancel)() // the port closes
 	for {
 		c, ref, err := v.session(ctx)
 		if err != nil {
@@ -120,7 +121,7 @@ func (v *visit) offer(ctx context.Context) (*relay.Offering, error) {
 			if o, err := w.offer(v, c, ref); err == nil {
 				return o, nil
 			}
-			continue // the session ends, or the carrier has just become full
+			continue // the session ends, the service is withdrawn, or the carrier has just become full
 		}
 		if !c.over() || ctx.Err() != nil {
 			return nil, v.waitedInVain(err)
@@ -203,22 +204,22 @@ func ackWait(link *session.Link) time.Duration {
 }
 
 // announce numbers a stream and tells the client of it, in one critical
-// section, so that numbers go out in order. False: the session is ending, or the
-// client's numbers are used up and the session ends, so that it comes back as a
-// new instance.
-func (c *serverSession) announce(message func(number uint32) wire.Message) (uint32, bool) {
-	number, ok := c.tell(message)
+// section, so that numbers go out in order. False: the session is ending, the
+// service is not the backend's under that ref any more, or the client's numbers are
+// used up and the session ends, so that it comes back as a new instance.
+func (c *serverSession) announce(b *backend, ref uint16, message func(number uint32) wire.Message) (uint32, bool) {
+	number, ok := c.tell(b, ref, message)
 	if !ok && number == lastNumber {
 		c.link.Close(errNumbersUsed) // without the locks: it can take a while
 	}
 	return number, ok
 }
 
-func (c *serverSession) tell(message func(number uint32) wire.Message) (uint32, bool) {
+func (c *serverSession) tell(b *backend, ref uint16, message func(number uint32) wire.Message) (uint32, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.stopped {
-		return 0, false // nothing is opened behind a GoAway
+	if c.stopped || c.refs[ref] != b {
+		return 0, false // nothing is opened behind a GoAway, or a Withdrawn
 	}
 	return c.numbers.next(func(number uint32) { c.link.Send(message(number)) })
 }

@@ -105,13 +105,12 @@ func (w pooledWay) offer(v *visit, c *serverSession, ref uint16) (*relay.Offerin
 	ok := err == nil
 	var number uint32
 	if ok {
-		number, ok = c.announce(func(n uint32) wire.Message {
+		number, ok = c.announce(v.backend, ref, func(n uint32) wire.Message {
 			return wire.Open{Stream: n, ID: id, Ref: ref, User: v.user.RemoteAddr().String()}
 		})
 	}
 	if !ok {
-		w.conn.Close()
-		c.ended()
+		w.giveUp(c) // to whom it can serve; one of a session that ends is closed there
 		return nil, errEnding
 	}
 	return v.offering(c, number, 0, w.conn, func(verdict relay.Verdict) {
@@ -146,7 +145,7 @@ const (
 type carriedWay struct{ carrier numbered }
 
 func (w carriedWay) offer(v *visit, c *serverSession, ref uint16) (*relay.Offering, error) {
-	number, ok := c.announce(func(n uint32) wire.Message {
+	number, ok := c.announce(v.backend, ref, func(n uint32) wire.Message {
 		return wire.Carry{Stream: n, Carrier: w.carrier.number, Ref: ref, User: v.user.RemoteAddr().String()}
 	})
 	if !ok {

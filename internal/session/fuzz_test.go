@@ -48,7 +48,7 @@ func FuzzLink(f *testing.F) {
 	var all []byte
 	for _, m := range []wire.Message{
 		wire.Ping{Nonce: 1}, wire.Pong{Nonce: 1}, wire.Need{Count: 3}, wire.Open{Stream: 1, ID: [8]byte([]byte("abcdWXYZ"))},
-		wire.Cancel{Stream: 1}, wire.GoAway{Code: wire.Shutdown, Text: "bye"},
+		wire.Cancel{Stream: 1}, wire.Withdraw{What: wire.WhatService, Ref: 1}, wire.GoAway{Code: wire.Shutdown, Text: "bye"},
 	} {
 		b := wire.AppendMessage(nil, m)
 		f.Add(b)

@@ -22,6 +22,8 @@ func TestConstants(t *testing.T) {
 		{"MaxPool", MaxPool, 1048576},
 		{"NetworkTCP", NetworkTCP, 1},
 		{"NetworkUDP", NetworkUDP, 2},
+		{"WhatService", WhatService, 1},
+		{"WhatForward", WhatForward, 2},
 		{"DatagramHeaderSize", DatagramHeaderSize, 2},
 		{"MaxDatagram", MaxDatagram, 65507},
 		{"RefProbe", RefProbe, 65535},
@@ -55,9 +57,10 @@ func TestCodes(t *testing.T) {
 		byte(TypeCancel): "Cancel", byte(TypeCanceled): "Canceled", byte(TypeNeed): "Need",
 		byte(TypePing): "Ping", byte(TypePong): "Pong", byte(TypeGoAway): "GoAway",
 		byte(TypeCarry): "Carry", byte(TypeForward): "Forward", byte(TypeForwarded): "Forwarded",
+		byte(TypeWithdraw): "Withdraw", byte(TypeWithdrawn): "Withdrawn",
 	}, map[byte]string{1: "Welcome", 2: "Deny", 3: "Register", 4: "Registered", 5: "Open",
 		6: "Cancel", 7: "Canceled", 8: "Need", 9: "Ping", 10: "Pong", 11: "GoAway", 12: "Carry",
-		13: "Forward", 14: "Forwarded"},
+		13: "Forward", 14: "Forwarded", 15: "Withdraw", 16: "Withdrawn"},
 		func(b byte) (string, bool) { return MessageType(b).String(), MessageType(b).known() })
 
 	checkNames(t, "code", map[byte]string{

@@ -19,6 +19,12 @@ const (
 	NetworkUDP = 2
 )
 
+// What a Withdraw takes back.
+const (
+	WhatService = 1
+	WhatForward = 2
+)
+
 // RefProbe is the number that no service can have: an Open of it is reserved
 // for a probe.
 const RefProbe = 1<<16 - 1
@@ -101,6 +107,18 @@ type Forwarded struct {
 	Text string   // why not, for people; only without OK
 }
 
+// Withdraw, client to server, takes a service or a forward back.
+type Withdraw struct {
+	What byte   // WhatService or WhatForward
+	Ref  uint16 // of the Register or Forward, not RefProbe
+}
+
+// Withdrawn answers a Withdraw: nothing more comes under that ref.
+type Withdrawn struct {
+	What byte
+	Ref  uint16
+}
+
 // Cancel, from whoever sent the Open, asks what became of a stream whose ACK is late.
 type Cancel struct {
 	Stream uint32 // never 0
@@ -144,6 +162,8 @@ func (GoAway) Type() MessageType     { return TypeGoAway }
 func (Carry) Type() MessageType      { return TypeCarry }
 func (Forward) Type() MessageType    { return TypeForward }
 func (Forwarded) Type() MessageType  { return TypeForwarded }
+func (Withdraw) Type() MessageType   { return TypeWithdraw }
+func (Withdrawn) Type() MessageType  { return TypeWithdrawn }
 
 func (m Welcome) append(b []byte) []byte {
 	b = append(b, m.Session[:]...)
@@ -323,6 +343,20 @@ func (d *decoder) forwarded() (m Forwarded) {
 	if m.Code == OK && m.Text != "" {
 		d.fail("code OK with a reason")
 	}
+	return m
+}
+
+func (m Withdraw) append(b []byte) []byte {
+	return binary.BigEndian.AppendUint16(append(b, m.What), m.Ref)
+}
+
+func (m Withdrawn) append(b []byte) []byte { return Withdraw(m).append(b) }
+
+func (d *decoder) withdraw() (m Withdraw) {
+	if m.What = d.uint8(); m.What != WhatService && m.What != WhatForward {
+		d.fail("unknown kind %d of what is withdrawn", m.What)
+	}
+	m.Ref = d.ref()
 	return m
 }
 

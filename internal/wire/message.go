@@ -24,6 +24,8 @@ const (
 	TypeCarry      MessageType = 12
 	TypeForward    MessageType = 13
 	TypeForwarded  MessageType = 14
+	TypeWithdraw   MessageType = 15
+	TypeWithdrawn  MessageType = 16
 )
 
 var messageNames = [...]string{
@@ -41,6 +43,8 @@ var messageNames = [...]string{
 	TypeCarry:      "Carry",
 	TypeForward:    "Forward",
 	TypeForwarded:  "Forwarded",
+	TypeWithdraw:   "Withdraw",
+	TypeWithdrawn:  "Withdrawn",
 }
 
 // String returns the name of the message.
@@ -60,8 +64,8 @@ const (
 )
 
 // Message is one message of the control channel: [Welcome], [Deny],
-// [Register], [Registered], [Forward], [Forwarded], [Open], [Carry], [Cancel], [Canceled], [Need],
-// [Ping], [Pong] or [GoAway], by value.
+// [Register], [Registered], [Forward], [Forwarded], [Withdraw], [Withdrawn], [Open], [Carry],
+// [Cancel], [Canceled], [Need], [Ping], [Pong] or [GoAway], by value.
 type Message interface {
 	Type() MessageType
 	append(b []byte) []byte // the body
@@ -156,6 +160,10 @@ func DecodeMessage(t MessageType, body []byte) (Message, error) {
 		m = d.forward()
 	case TypeForwarded:
 		m = d.forwarded()
+	case TypeWithdraw:
+		m = d.withdraw()
+	case TypeWithdrawn:
+		m = Withdrawn(d.withdraw())
 	}
 	if err := d.end(); err != nil {
 		return nil, err

@@ -40,6 +40,9 @@ var goldenMessages = []struct {
 	{"0d 00 00 0b 00 03 01 07 64 62 3a 35 34 33 32", Forward{Ref: 3, Network: NetworkTCP, Target: "db:5432"}},
 	{"0e 00 00 04 00 03 00 00", Forwarded{Ref: 3}},
 	{"0e 00 00 06 00 03 0c 02 6e 6f", Forwarded{Ref: 3, Code: TargetNotAllowed, Text: "no"}},
+	{"0f 00 00 03 01 00 01", Withdraw{What: WhatService, Ref: 1}},
+	{"10 00 00 03 01 00 01", Withdrawn{What: WhatService, Ref: 1}},
+	{"0f 00 00 03 02 00 03", Withdraw{What: WhatForward, Ref: 3}},
 	{"05 00 00 1d 00 00 00 07 61 62 63 64 57 58 59 5a 00 01 " +
 		"0e 31 39 32 2e 30 2e 32 2e 31 3a 34 30 30 30",
 		Open{Stream: 7, ID: [8]byte([]byte("abcdWXYZ")), Ref: 1, User: "192.0.2.1:4000"}},
@@ -95,6 +98,8 @@ func TestMessageRoundTrip(t *testing.T) {
 		Forward{Network: NetworkTCP},
 		Forward{Ref: 1<<16 - 2, Network: NetworkUDP, Target: long},
 		Forwarded{}, Forwarded{Ref: 1<<16 - 1, Code: TargetNotAllowed, Text: long},
+		Withdraw{What: WhatService}, Withdraw{What: WhatForward, Ref: 1<<16 - 2},
+		Withdrawn{What: WhatService}, Withdrawn{What: WhatForward, Ref: 1<<16 - 2},
 		Registered{Code: OK, Addr: long},
 		Registered{Ref: 1<<16 - 1, Code: Internal, Text: long},
 		Registered{Code: Internal},
@@ -188,7 +193,7 @@ func TestDecodeMessageMalformed(t *testing.T) {
 		{"outcome 4", TypeCanceled, "00 00 00 07 04", "unknown outcome 4"},
 		{"Canceled without an outcome", TypeCanceled, "00 00 00 07", "middle of a field"},
 		{"Carry of stream 0", TypeCarry, "00 00 00 00 00 01 00 01 00", "stream 0"},
-		{"type 15", 15, "", "unknown type 15"},
+		{"type 17", 17, "", "unknown type 17"},
 		{"type 255", 255, "", "unknown type 255"},
 		{"a body over the cap", TypeDeny, strings.Repeat("00", MaxMessage+1), "4097 bytes"},
 		{"heartbeat 0", TypeWelcome, welcome + "00 00 00 00 00 00 04 00 00 40", "heartbeat"},
@@ -219,6 +224,11 @@ func TestDecodeMessageMalformed(t *testing.T) {
 		{"a Forward to network 3", TypeForward, "00 01 03 00", "network 3"},
 		{"Forwarded with OK and a reason", TypeForwarded, "00 01 00 01 41", "reason"},
 		{"Forwarded with an unknown code", TypeForwarded, "00 01 0d 00", "unknown code 13"},
+		{"a Withdraw of kind 0", TypeWithdraw, "00 00 01", "unknown kind 0"},
+		{"a Withdraw of kind 3", TypeWithdraw, "03 00 01", "unknown kind 3"},
+		{"a Withdraw of the ref of a probe", TypeWithdraw, "01 ff ff", "ref 65535"},
+		{"a Withdrawn of kind 3", TypeWithdrawn, "03 00 01", "unknown kind 3"},
+		{"a Withdrawn without a ref", TypeWithdrawn, "01", "middle of a field"},
 		{"Open of stream 0", TypeOpen, "00 00 00 00" + id + "00 01 00", "stream 0"},
 		{"an ID with a space", TypeOpen, "00 00 00 01 61 62 63 64 57 58 59 20 00 01 00", "ID"},
 		{"an ID with DEL", TypeOpen, "00 00 00 01 7f 62 63 64 57 58 59 5a 00 01 00", "ID"},
@@ -297,7 +307,7 @@ func TestReadMessageErrors(t *testing.T) {
 
 // A header that announces too much is refused before its body is waited for.
 func TestReadMessageStopsAtTheHeader(t *testing.T) {
-	for _, header := range []string{"02 00 10 01", "0f 00 00 01"} {
+	for _, header := range []string{"02 00 10 01", "11 00 00 01"} {
 		r := bytes.NewReader(append(unhex(t, header), "the rest"...))
 		if _, err := ReadMessage(r, nil); !errors.Is(err, ErrMalformed) {
 			t.Errorf("%s: %v", header, err)

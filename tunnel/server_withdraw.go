@@ -1,0 +1,82 @@
+package tunnel
+
+import (
+	"fmt"
+
+	"github.com/tunnelpool/pool/internal/wire"
+)
+
+// withdrawService takes a service down that its client does not want any more.
+// Nothing is opened under its number after the answer.
+func (c *serverSession) withdrawService(m wire.Withdraw) {
+	if what := c.takeDown(m.Ref); what != "" {
+		c.server.log.Info("%s: service %s is withdrawn", c.name(), what)
+	}
+	c.link.Send(wire.Withdrawn(m))
+}
+
+// takeDown closes the port of the service that is up under ref, if there is one,
+// or leaves it to the others of its group. It says what that was.
+func (c *serverSession) takeDown(ref uint16) (what string) {
+	s := c.server
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	sv := c.upUnderLocked(ref)
+	if sv == nil {
+		return ""
+	}
+	what = fmt.Sprintf("%q on %s", sv.name, onNetwork(sv.network, sv.public.Addr().String()))
+	c.takeDownLocked(sv, ref)
+	return what
+}
+
+func (c *serverSession) takeDownLocked(sv *published, ref uint16) {
+	c.mu.Lock()
+	delete(c.refs, ref)
+	c.mu.Unlock()
+	c.publisher.withdrawLocked(sv)
+}
+
+// upUnderLocked is the service that is up in the session under ref, or nil.
+func (c *serverSession) upUnderLocked(ref uint16) *published {
+	for _, sv := range c.publisher.services {
+		if b := sv.of(c.publisher); b.session == c && b.ref == ref {
+			return sv
+		}
+	}
+	return nil
+}
+
+// renewLocked is for a service that is up under the number of r, whose client
+// wants it otherwise. It is changed without closing its port, if that is what was
+// asked for; else it is taken down, and asked for as if it were new.
+func (c *serverSession) renewLocked(r wire.Register) *published {
+	sv := c.upUnderLocked(r.Ref)
+	if sv == nil {
+		return nil
+	}
+	same := sv.name == r.Name && sv.group == r.Group && sv.sources == r.Sources
+	if code, _ := c.fitLocked(r.Port); code != wire.OK || !sv.matches(r) || sv.shared() && !same {
+		c.takeDownLocked(sv, r.Ref)
+		return nil
+	}
+	sv.upLocked(sv.of(c.publisher), c, r)
+	return sv
+}
+
+// withdrawForward forgets a target that no user of the client will ask for.
+func (c *serverSession) withdrawForward(m wire.Withdraw) {
+	if target := c.forwards.forget(m.Ref); target != nil {
+		c.server.log.Info("%s: the forward to %s is withdrawn", c.name(), quoteSafe(target.address))
+	}
+	c.link.Send(wire.Withdrawn(m))
+}
+
+// forget takes a target out. Streams to it go on.
+func (fs *serverForwards) forget(ref uint16) *forwardTarget {
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	target := fs.targets[ref]
+	delete(fs.targets, ref)
+	return target
+}
