@@ -170,7 +170,7 @@ func valueName(kind string) string {
 func (p *page) prose(text string) {
 	first := true
 	for paragraph := range strings.SplitSeq(text, "\n\n") {
-		if paragraph = strings.Trim(paragraph, "\n"); paragraph == "" {
+		if paragraph = strings.TrimPrefix(strings.Trim(paragraph, "\n"), "#### "); paragraph == "" { // cobra writes Markdown headings
 			continue
 		}
 		if !first {
