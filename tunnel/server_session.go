@@ -54,8 +54,8 @@ type serverSession struct {
 	asking        demand // what the client was told of users that wait
 	registers     *rate.Limiter
 	registrations chan wire.Message // to registerAll: of services, in order
-	goodbye       sync.Once          // a side says GoAway at most once
-	leaving       bool               // the client said GoAway; handle's own
+	goodbye       sync.Once         // a side says GoAway at most once
+	leaving       bool              // the client said GoAway; handle's own
 
 	questions questions
 

@@ -10,6 +10,7 @@ import (
 	pool "github.com/tunnelpool/pool"
 	"github.com/tunnelpool/pool/internal/cli"
 	"github.com/tunnelpool/pool/internal/config"
+	"github.com/tunnelpool/pool/internal/settings"
 	"github.com/tunnelpool/pool/internal/slack"
 	"github.com/tunnelpool/pool/tunnel"
 )
@@ -33,7 +34,11 @@ unix:/PATH is a target too.
   -L [NAME=][udp/][BIND:]PORT:[HOST:]HOSTPORT
 
 leads the other way: PORT is here, on 127.0.0.1 unless BIND says otherwise, and
-HOST:HOSTPORT is a target of the server's, which its --allow-forward must name.`,
+HOST:HOSTPORT is a target of the server's, which its --allow-forward must name.
+
+Every flag can also stand in the environment and in a YAML file, --config FILE:
+--pool-max 64 is TUNNEL_POOL_MAX=64 there, and pool-max: 64 in the file. A flag
+goes before the variable, and that before the file.`,
 		Example: `  TUNNEL_KEY=… tunnel-client --server example.com -R 8080:3000
   tunnel-client --server example.com --key-file key -R web=8080:3000 -R ssh=2222:22
   tunnel-client --server example.com --key-file key -R 8080:192.168.1.20:80
@@ -58,6 +63,9 @@ func publish(c *cobra.Command, f publishFlags) error {
 	}
 	progress := &warming{Logger: log}
 	cfg.Logger = progress
+	for _, warning := range settings.From(c.Context()).Warnings {
+		log.Warn("%s", warning)
+	}
 	dir, err := config.StateDir(f.stateDir)
 	if err != nil {
 		return cli.Usage(err)

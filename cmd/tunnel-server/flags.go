@@ -11,6 +11,7 @@ import (
 	"github.com/tunnelpool/pool/internal/access"
 	"github.com/tunnelpool/pool/internal/cli"
 	"github.com/tunnelpool/pool/internal/logging"
+	"github.com/tunnelpool/pool/internal/settings"
 	"github.com/tunnelpool/pool/tunnel"
 )
 
@@ -55,6 +56,9 @@ func (f *serveFlags) add(fl *pflag.FlagSet) {
 	fl.DurationVar(&f.drain, "drain", tunnel.DefaultDrain, "how long streams may finish when the server is stopped")
 	fl.StringVar(&f.logLevel, "log-level", "info", cli.Levels)
 	fl.StringVar(&f.logFormat, "log-format", logging.Text, cli.Formats+": lines for people, or one object per event")
+	cli.Files(fl, "tls-cert", "tls-key", "tls-client-ca", "key-file")
+	cli.Directories(fl, "state-dir")
+	settings.CommaList(fl, "allow-ports", "allow-forward", "allow-from", "trust-proxy")
 }
 
 // serverConfig turns flags into a configuration that has been checked, or says

@@ -14,6 +14,7 @@ import (
 	"github.com/tunnelpool/pool/internal/cli"
 	"github.com/tunnelpool/pool/internal/config"
 	"github.com/tunnelpool/pool/internal/keyfile"
+	"github.com/tunnelpool/pool/internal/settings"
 	"github.com/tunnelpool/pool/internal/units"
 	"github.com/tunnelpool/pool/tunnel"
 )
@@ -49,6 +50,7 @@ there. The name stands in the log and in errors.`,
 	fl.StringVar(&f.forward, "forward", "", "what it may reach through the server, as in db:5432,10.0.0.7:8000-8099,*:443 (default: all that the server allows)")
 	fl.IntVar(&f.maxStreams, "max-streams", 0, "most users of it at the same time (default: no limit of its own)")
 	fl.StringVar(&f.rate, "rate", "", "bandwidth for its users, per second and direction, as in 50Mbit or 6.25MB (default: no limit)")
+	settings.CommandOnly(fl, "max-streams") // this key's, and not the server's
 	stateDirFlag(c, &f.stateDir)
 	return c
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/tunnelpool/pool/internal/access"
 	"github.com/tunnelpool/pool/internal/cli"
 	"github.com/tunnelpool/pool/internal/config"
+	"github.com/tunnelpool/pool/internal/settings"
 	"github.com/tunnelpool/pool/internal/slack"
 	"github.com/tunnelpool/pool/tunnel"
 )
@@ -28,7 +29,11 @@ func serveCommand() *cobra.Command {
 authenticated connections from tunnel-clients on one port, and hands them to the
 users of the services that those clients publish.
 
-The first start makes a key and prints the command for the client.`,
+The first start makes a key and prints the command for the client.
+
+Every flag can also stand in the environment and in a YAML file, --config FILE:
+--pool-max 64 is TUNNEL_POOL_MAX=64 there, and pool-max: 64 in the file. A flag
+goes before the variable, and that before the file.`,
 		Example: `  tunnel-server                                     # everything by default
   tunnel-server --allow-ports 8000-8099             # which ports clients may publish
   tunnel-server --tls 2 --tls-cert fullchain.pem --tls-key privkey.pem
@@ -51,6 +56,9 @@ func serve(c *cobra.Command, f serveFlags) error {
 		return err
 	}
 	cfg.Logger = log
+	for _, warning := range settings.From(c.Context()).Warnings {
+		log.Warn("%s", warning)
+	}
 	// The key comes last: one made by a start that then fails would never be
 	// shown.
 	if err := listen(&cfg); err != nil {

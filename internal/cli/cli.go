@@ -18,6 +18,7 @@ import (
 
 	"github.com/tunnelpool/pool/internal/logging"
 	"github.com/tunnelpool/pool/internal/redact"
+	"github.com/tunnelpool/pool/internal/settings"
 	"github.com/tunnelpool/pool/tunnel"
 )
 
@@ -63,11 +64,12 @@ func Run(ctx context.Context, root *cobra.Command, args []string, stdout, stderr
 	root.InitDefaultHelpCmd()
 	root.InitDefaultCompletionCmd(args...)
 	teach(root)
-	err := root.ExecuteContext(ctx)
+	c, err := root.ExecuteContextC(ctx)
 	if err == nil {
 		return 0
 	}
-	fmt.Fprintf(stderr, "%s: %s\n", root.Name(), redact.Keys(oneLine(err.Error())))
+	err = settings.From(c.Context()).Explain(err)
+	fmt.Fprintf(stderr, "%s: %s\n", root.Name(), Line(err))
 	var usage usageError
 	if errors.As(err, &usage) {
 		return exitUsage
@@ -85,17 +87,33 @@ func ConfigError(err error, flags map[string]string) error {
 	return Usage(err)
 }
 
-func oneLine(text string) string {
-	return strings.Join(strings.Fields(text), " ")
+// Line is an error in one line, without keys.
+func Line(err error) string {
+	return redact.Keys(strings.Join(strings.Fields(err.Error()), " "))
 }
 
 // Configure gives a command tree the manners of this project, with [Run]: one
-// line per mistake, status 2, a version, no surprise arguments.
+// line per mistake, status 2, a version, no surprise arguments, and flags whose
+// values may stand in the environment and in a file. The root's flags are these
+// settings; see [settings.Load].
 func Configure(root *cobra.Command) {
 	root.Version = Version()
 	root.SetVersionTemplate("{{.Name}} {{.Version}}\n")
 	root.SilenceErrors = true
 	root.SilenceUsage = true
+	root.PersistentFlags().String(settings.ConfigFlag, "", settings.ConfigUsage)
+	must(root.MarkPersistentFlagFilename(settings.ConfigFlag, "yaml", "yml"))
+	root.PersistentPreRunE = func(c *cobra.Command, _ []string) error {
+		if cobrasOwn(c) || c.HasParent() && c.HasSubCommands() { // which shows what it holds
+			return nil
+		}
+		s, err := settings.Load(c.Flags(), root.Flags())
+		if err != nil {
+			return Usage(err)
+		}
+		c.SetContext(s.Into(c.Context()))
+		return nil
+	}
 }
 
 // teach gives a command and those below it our manners.
@@ -121,7 +139,7 @@ func teach(c *cobra.Command) {
 // of their own.
 func cobrasOwn(c *cobra.Command) bool {
 	for ; c != nil; c = c.Parent() {
-		if c.Name() == "completion" {
+		if name := c.Name(); name == "completion" || name == "help" || name == cobra.ShellCompRequestCmd {
 			return true
 		}
 	}
