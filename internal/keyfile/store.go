@@ -3,12 +3,13 @@ package keyfile
 import (
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 
 	"github.com/gofrs/flock"
+
+	"github.com/tunnelpool/pool/internal/watch"
 )
 
 // Name is the file's name in the server's state directory.
@@ -37,17 +38,9 @@ func parseAt(path string, data []byte) (File, error) {
 
 // read returns the content of a file, none if there is no such file.
 func read(path string) ([]byte, error) {
-	f, err := os.Open(path)
+	data, err := watch.Bounded(path, maxSize)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, maxSize+1))
-	if err == nil && len(data) > maxSize {
-		err = fmt.Errorf("%s is larger than %d bytes", path, maxSize)
 	}
 	return data, err
 }

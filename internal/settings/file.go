@@ -3,7 +3,6 @@ package settings
 import (
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -12,6 +11,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/tunnelpool/pool/internal/spelling"
+	"github.com/tunnelpool/pool/internal/watch"
 	"github.com/tunnelpool/pool/internal/yamldoc"
 )
 
@@ -39,19 +39,10 @@ type value struct {
 // Read returns what the file of that name holds, with bounds. Errors name the
 // file.
 func Read(path string) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	if info, err := f.Stat(); err == nil && info.IsDir() {
+	if info, err := os.Stat(path); err == nil && info.IsDir() {
 		return nil, fmt.Errorf("%s is a directory, and a YAML file is wanted", path)
 	}
-	data, err := io.ReadAll(io.LimitReader(f, MaxFile+1)) // a pipe has no size to ask for beforehand
-	if err == nil && len(data) > MaxFile {
-		err = fmt.Errorf("%s is larger than %d bytes", path, MaxFile)
-	}
-	return data, err
+	return watch.Bounded(path, MaxFile)
 }
 
 // parse reads the text of a file. Its errors begin with path and line.
