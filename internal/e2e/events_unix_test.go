@@ -4,7 +4,9 @@ package e2e
 
 import (
 	"encoding/json"
+	"os/exec"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -70,6 +72,21 @@ func (l line) with(t *testing.T, want line) {
 	require.Equal(t, want, got, "%s: %s", l["event"], l["msg"])
 }
 
+// stand stops a program, and returns when it stands still: the signal alone is
+// on its way for a while.
+func stand(t *testing.T, p *process) {
+	t.Helper()
+	ps, err := exec.LookPath("ps")
+	if err != nil {
+		t.Skip("there is no ps to see that a program stands still")
+	}
+	p.signal(syscall.SIGSTOP)
+	require.Eventually(t, func() bool {
+		state, err := exec.Command(ps, "-o", "stat=", "-p", strconv.Itoa(p.cmd.Process.Pid)).Output()
+		return err == nil && strings.HasPrefix(string(state), "T")
+	}, patience, 5*time.Millisecond)
+}
+
 // TestJSONLog is a session in the JSON form: join, services up and denied, a
 // target that is down, a user lost to a client that stands still, and its end.
 func TestJSONLog(t *testing.T) {
@@ -87,7 +104,7 @@ func TestJSONLog(t *testing.T) {
 
 	beginTalk(t, fromHere, public).cut()
 	client.line(`"event":"target_failed"`)
-	client.signal(syscall.SIGSTOP)
+	stand(t, client)
 	talk := beginTalk(t, fromHere, public)
 	_, err := talk.c.Write([]byte("said, so that it cannot be said again to another"))
 	require.NoError(t, err)

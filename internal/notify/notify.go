@@ -2,6 +2,7 @@ package notify
 
 import (
 	"context"
+	"log/slog"
 	"os"
 	"sync"
 	"time"
@@ -170,7 +171,8 @@ func (m *Manager) send(words ...string) {
 	}
 	if err := send(m.socket, words...); err != nil {
 		m.unheard.Do(func() {
-			m.program.Logger.Warn("The service manager cannot be told how this program does: %v", err)
+			pool.Tell(m.program.Logger, slog.LevelWarn, "manager_unreachable", pool.Facts{"error", err},
+				"The service manager cannot be told how this program does: %v", err)
 		})
 	}
 }
