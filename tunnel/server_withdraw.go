@@ -1,33 +1,38 @@
 package tunnel
 
 import (
-	"fmt"
+	"log/slog"
+	"net"
 
+	pool "github.com/tunnelpool/pool"
 	"github.com/tunnelpool/pool/internal/wire"
 )
 
 // withdrawService takes a service down that its client does not want any more.
 // Nothing is opened under its number after the answer.
 func (c *serverSession) withdrawService(m wire.Withdraw) {
-	if what := c.takeDown(m.Ref); what != "" {
-		c.server.log.Info("%s: service %s is withdrawn", c.name(), what)
+	if name, public := c.takeDown(m.Ref); public != nil {
+		network := public.Network()
+		pool.Tell(c.server.log, slog.LevelInfo, "service_withdrawn", c.ofClient("service", name, "network", network, "public", public),
+			"%s: service %q on %s is withdrawn", c.name(), name, onNetwork(networkCode(network), public.String()))
 	}
 	c.link.Send(wire.Withdrawn(m))
 }
 
 // takeDown closes the port of the service that is up under ref, if there is one,
-// or leaves it to the others of its group. It says what that was.
-func (c *serverSession) takeDown(ref uint16) (what string) {
+// or leaves it to the others of its group. It says what that was; public is nil if
+// there was none.
+func (c *serverSession) takeDown(ref uint16) (name string, public net.Addr) {
 	s := c.server
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	sv := c.upUnderLocked(ref)
 	if sv == nil {
-		return ""
+		return "", nil
 	}
-	what = fmt.Sprintf("%q on %s", sv.name, onNetwork(sv.network, sv.public.Addr().String()))
+	name, public = sv.name, sv.public.Addr()
 	c.takeDownLocked(sv, ref)
-	return what
+	return name, public
 }
 
 func (c *serverSession) takeDownLocked(sv *published, ref uint16) {
@@ -67,7 +72,8 @@ func (c *serverSession) renewLocked(r wire.Register) *published {
 // withdrawForward forgets a target that no user of the client will ask for.
 func (c *serverSession) withdrawForward(m wire.Withdraw) {
 	if target := c.forwards.forget(m.Ref); target != nil {
-		c.server.log.Info("%s: the forward to %s is withdrawn", c.name(), quoteSafe(target.address))
+		pool.Tell(c.server.log, slog.LevelInfo, "forward_withdrawn", c.ofClient("target", target.address),
+			"%s: the forward to %s is withdrawn", c.name(), quoteSafe(target.address))
 	}
 	c.link.Send(wire.Withdrawn(m))
 }

@@ -64,7 +64,7 @@ func publish(c *cobra.Command, f publishFlags) error {
 	progress := &warming{Logger: log}
 	cfg.Logger = progress
 	for _, warning := range settings.From(c.Context()).Warnings {
-		log.Warn("%s", warning)
+		pool.Tell(log, slog.LevelWarn, "settings_doubtful", pool.Facts{"reason", warning}, "%s", warning)
 	}
 	dir, err := config.StateDir(f.stateDir)
 	if err != nil {

@@ -57,7 +57,7 @@ func serve(c *cobra.Command, f serveFlags) error {
 	}
 	cfg.Logger = log
 	for _, warning := range settings.From(c.Context()).Warnings {
-		log.Warn("%s", warning)
+		pool.Tell(log, slog.LevelWarn, "settings_doubtful", pool.Facts{"reason", warning}, "%s", warning)
 	}
 	// The key comes last: one made by a start that then fails would never be
 	// shown.
