@@ -46,9 +46,11 @@ type Logger struct {
 	programs slog.Handler // nil: the format is text
 	terminal bool
 
-	mu       sync.Mutex // guards what follows, and who writes
-	recent   ring
-	progress string // what stands in the terminal's last line, "" if nothing
+	out      sync.Mutex // held to write, which may last: a terminal can be stopped
+	progress string     // what stands in the terminal's last line, "" if nothing
+
+	mu     sync.Mutex // guards recent, and never waits for out
+	recent ring
 }
 
 var _ pool.EventLogger = (*Logger)(nil)
@@ -109,12 +111,10 @@ func (l *Logger) Event(e pool.Event) {
 		e.Time = time.Now()
 	}
 	e = harmless(e)
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if e.Level >= slog.LevelInfo {
-		l.recent.add(e)
-	}
-	if !l.written(e.Level) {
+	l.keep(e)
+	l.out.Lock()
+	defer l.out.Unlock()
+	if !l.written(e.Level) { // asked here, so that SetLevel holds for all that is written after it
 		return
 	}
 	if l.programs != nil {
@@ -124,6 +124,15 @@ func (l *Logger) Event(e pool.Event) {
 	l.wipe()
 	l.writeText(e)
 	l.draw()
+}
+
+func (l *Logger) keep(e pool.Event) {
+	if e.Level < slog.LevelInfo {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.recent.add(e)
 }
 
 func (l *Logger) writeJSON(e pool.Event) {

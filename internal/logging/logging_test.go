@@ -12,6 +12,7 @@ import (
 	"sync"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/stretchr/testify/require"
 
@@ -126,6 +127,31 @@ func TestRecentIsBounded(t *testing.T) {
 	}
 }
 
+// TestStuckOutput: who asks for the recent events does not wait for a terminal
+// that was stopped.
+func TestStuckOutput(t *testing.T) {
+	r, w, err := os.Pipe()
+	require.NoError(t, err)
+	stdout := os.Stdout
+	os.Stdout = w
+	defer func() { os.Stdout = stdout }()
+	l, err := New(Options{Level: "info", Format: JSON})
+	require.NoError(t, err)
+	long := strings.Repeat("x", 1<<20)
+	var writing sync.WaitGroup
+	writing.Go(func() { l.Info("more than a pipe takes: %s", long) }) // ends when the pipe is read
+	first := make([]byte, 1)
+	_, err = r.Read(first) // the writer is at it, and cannot go on
+	require.NoError(t, err)
+	require.Len(t, l.Recent(), 1)
+	var reading sync.WaitGroup
+	reading.Go(func() { _, _ = io.Copy(io.Discard, r) }) // ends when w is closed
+	writing.Wait()
+	w.Close()
+	reading.Wait()
+	r.Close()
+}
+
 // TestSetLevel changes the level while many write: what comes after it obeys it.
 func TestSetLevel(t *testing.T) {
 	out := written(t, Options{Level: "error", Format: Text}, func(l *Logger) {
@@ -174,4 +200,16 @@ func TestProgress(t *testing.T) {
 	} {
 		require.NotContains(t, written(t, o, show), " of 2", what)
 	}
+}
+
+func FuzzPrintable(f *testing.F) {
+	for _, seed := range []string{"", "plain", "a\x1b[2J", "\u202e\u0085\xff", "Größe \u00a0", "\\x1b"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		once := printable(text)
+		require.False(t, strings.ContainsFunc(once, unprintable), "%q", once)
+		require.True(t, utf8.ValidString(once))
+		require.Equal(t, once, printable(once))
+	})
 }

@@ -16,8 +16,8 @@ func (l *Logger) ShowsProgress() bool { return l.terminal }
 // it is called with "". It does nothing but on a terminal with the text format,
 // and at levels that hold back info too. The text is short: a line of a terminal.
 func (l *Logger) Progress(text string) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
+	l.out.Lock()
+	defer l.out.Unlock()
 	if !l.terminal || !l.written(slog.LevelInfo) {
 		text = ""
 	}
