@@ -14,6 +14,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/NodePassProject/logs"
 	"github.com/stretchr/testify/require"
 
 	pool "github.com/tunnelpool/pool"
@@ -111,6 +112,17 @@ func TestHarmless(t *testing.T) {
 			require.False(t, unprintable(r), "%q in %q", r, out)
 		}
 	}
+}
+
+// TestLinesLogger: the logger that makes our lines is a pool.Logger itself. Its
+// own Event is another one, and it gets text.
+func TestLinesLogger(t *testing.T) {
+	out := written(t, Options{Level: "none", Format: Text}, func(*Logger) {
+		lines := logs.NewLogger(logs.Info, false)
+		require.NotImplements(t, (*pool.EventLogger)(nil), lines)
+		lost(lines, slog.LevelWarn)
+	})
+	require.Regexp(t, `  WARN  "web": user lost: 7%\n$`, out)
 }
 
 func TestRecentIsBounded(t *testing.T) {
