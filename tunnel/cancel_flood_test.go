@@ -52,11 +52,11 @@ func TestEndlessCancels(t *testing.T) {
 				}
 			}, g.log.text)
 			require.Less(t, most, maxPending+100)
-			eventually(t, func() bool { return g.announced.answers.Load() == 0 && g.active.count() == 0 }, g.log.text)
-			g.announced.mu.Lock()
-			defer g.announced.mu.Unlock()
-			require.Empty(t, g.announced.announced)
-			t.Logf("%d cancels: at most %d goroutines more, last number %d", count, most, g.announced.outcomes.Last())
+			eventually(t, func() bool { return g.numbers.announced.answers.Load() == 0 && g.active.count() == 0 }, g.log.text)
+			g.numbers.announced.mu.Lock()
+			defer g.numbers.announced.mu.Unlock()
+			require.Empty(t, g.numbers.announced.announced)
+			t.Logf("%d cancels: at most %d goroutines more, last number %d", count, most, g.numbers.announced.outcomes.Last())
 		})
 	}
 }

@@ -52,7 +52,7 @@ func carriedOnly(t *testing.T, h *host, handle func(*net.TCPConn), change ...fun
 		}
 	})
 	g := startClient(t, h, target, append(change, func(cfg *ClientConfig) { cfg.PoolMin, cfg.PoolMax = 1, 1 })...)
-	carriersUp(t, h, g.cfg.Carriers)
+	carriersUp(t, h, g.cfg.Load().Carriers)
 	user := g.dial(t)
 	user.SetDeadline(time.Time{})
 	send(t, user, "the pooled one")

@@ -100,34 +100,35 @@ const handshakeTimeout = 10 * time.Second
 
 // Client is the end next to the services.
 type Client struct {
-	cfg      ClientConfig
-	instance [16]byte
-	log      pool.Logger
+	cfg atomic.Pointer[ClientConfig] // whole; Reconfigure puts another in its place
+	log pool.Logger
 
 	streams context.Context // ends when streams must: Close, or the drain limit
 	cut     context.CancelFunc
 	tasks   sync.WaitGroup // sessions and streams
 	active  tally          // streams in progress
 	served  atomic.Int64   // of those, the ones with a target
-	leaving atomic.Bool    // Run's context has ended
-	targets []*target      // by index of cfg.Services
 
-	forwards       []*forward // by index of cfg.Forwards
-	numbers        numbering  // of forwards' streams
-	forwardTrouble seldom     // paces what is logged of their users
+	forwardTrouble seldom // paces what is logged of forwards' users
 
-	announced announced // by servers, over all sessions
+	numbers *numbering // of the instance; keepConnected's own
+	at      place      // where that is known; likewise
 
 	roused  chan struct{}                                                       // buffered: the way to the server may be open again
 	crowded seldom                                                              // paces what is logged of users for whom there is no connection
 	watch   func(ctx context.Context, local net.Addr, jump time.Duration) error // wakeup's, but in tests
 	await   func(ctx context.Context, jump time.Duration) error
 
-	mu      sync.Mutex // guards what follows
-	running bool
-	status  []ServiceStatus // by index of cfg.Services, those of cfg.Forwards after them
-	current *clientSession  // nil while there is none
-	changed chan struct{}   // closed and replaced when status or current change
+	reconfiguring sync.Mutex // held while the configuration changes
+
+	mu       sync.Mutex      // guards what follows
+	running  context.Context // Run's; nil before
+	stopping bool            // nothing new begins
+	services []*clientService
+	forwards []*forward          // as the configuration has them, both in its order
+	current  *clientSession      // nil while there is none
+	changed  chan struct{}       // closed and replaced when one of these changes, or a status does
+	abandon  func(*ClientConfig) // ends an attempt to connect that is not for that configuration; nil before the first
 
 	count clientCounters
 }
@@ -148,28 +149,29 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 	if err := cfg.fill(); err != nil {
 		return nil, err
 	}
-	c := &Client{cfg: cfg, log: cfg.Logger, changed: make(chan struct{}), roused: make(chan struct{}, 1),
+	c := &Client{log: cfg.Logger, changed: make(chan struct{}), roused: make(chan struct{}, 1),
 		watch: wakeup.Watch, await: wakeup.Await}
-	rand.Read(c.instance[:])
-	for _, s := range cfg.Services {
-		c.targets = append(c.targets, c.newTarget(s))
-		c.status = append(c.status, ServiceStatus{Client: cfg.Name, Name: s.Name, Target: s.Target, UDP: s.isUDP(), Reason: "not connected yet"})
-	}
-	for _, f := range cfg.Forwards {
-		c.status = append(c.status, ServiceStatus{Client: cfg.Name, Name: f.Name, Target: f.Target, UDP: f.network() == wire.NetworkUDP, Reason: "not connected yet"})
-	}
+	c.cfg.Store(&cfg)
+	c.renew()
 	c.streams, c.cut = context.WithCancel(context.Background())
-	// Pool and security are checked now rather than at the first connection.
-	p, err := c.newPool(wire.Welcome{PoolMax: wire.MaxPool})
-	if err != nil {
-		return nil, fmt.Errorf("tunnel: ClientConfig: %w", err)
+	if err := cfg.checkPool(); err != nil {
+		return nil, err
 	}
-	p.Close()
-	if err := c.listenForwards(); err != nil {
+	if err := c.apply(&cfg); err != nil {
 		c.cut()
 		return nil, err
 	}
 	return c, nil
+}
+
+// checkPool refuses now what would fail with the first connection.
+func (cfg *ClientConfig) checkPool() error {
+	p, err := pool.NewClient(cfg.pool(wire.Welcome{PoolMax: wire.MaxPool}, wire.KindPool))
+	if err != nil {
+		return fmt.Errorf("tunnel: ClientConfig: %w", err)
+	}
+	p.Close()
+	return nil
 }
 
 // Check reports what [NewClient] would refuse of cfg, a missing Key apart. It
@@ -287,40 +289,62 @@ func splitServer(server string) (host, port string, err error) {
 // is told, streams finish within Drain and are cut after it. It returns nil
 // then, and after Close. Once per Client.
 func (c *Client) Run(ctx context.Context) error {
-	c.mu.Lock()
-	if c.running {
-		c.mu.Unlock()
-		return errors.New("tunnel: Client.Run was called before")
-	}
-	c.running = true
-	c.mu.Unlock()
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	defer context.AfterFunc(c.streams, stop)() // Close
-	c.tasks.Go(func() {                        // ends with ctx and the drain
-		<-ctx.Done()
-		c.leaving.Store(true)
-		c.drain()
-	})
-	c.serveForwards(ctx)
-	c.watchTargets(ctx)
+	if !c.begin(ctx) {
+		return errors.New("tunnel: Client.Run was called before")
+	}
 	c.keepConnected(ctx)
 	c.tasks.Wait()
 	return nil
+}
+
+// begin starts what runs beside the sessions. False: it was done before.
+func (c *Client) begin(ctx context.Context) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.running != nil {
+		return false
+	}
+	c.running = ctx
+	c.tasks.Go(func() { // ends with ctx and the drain
+		<-ctx.Done()
+		c.stop()
+		c.drain()
+	})
+	for _, f := range c.forwards {
+		c.serveForwardLocked(f)
+	}
+	for _, s := range c.services {
+		c.watchTargetLocked(s.target.Load())
+	}
+	return true
+}
+
+// stop begins nothing new: after it nothing is configured anew, and no user comes
+// to a forward. Those who are in go on.
+func (c *Client) stop() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.stopping = true
+	for _, f := range c.forwards {
+		f.public.Close()
+	}
 }
 
 // drain lets the streams in progress finish within the limit, and cuts what is
 // left.
 func (c *Client) drain() {
 	defer c.cut()
-	drainStreams(c.streams, &c.active, c.cfg.Drain, c.log)
+	drainStreams(c.streams, &c.active, c.cfg.Load().Drain, c.log)
 }
 
 // Close ends the client at once; streams are cut. Run returns soon after. It
 // may be called at any time, and more than once.
 func (c *Client) Close() {
 	c.cut()
-	c.closeForwards()
+	c.stop()
 }
 
 // Up waits until every service and forward is up, or ctx ends: then with an error that
@@ -339,51 +363,4 @@ func (c *Client) Up(ctx context.Context) error {
 			return fmt.Errorf("%w (%w)", err, context.Cause(ctx))
 		}
 	}
-}
-
-// setStatus changes one service's state on the word of a session, if that is
-// the current one, and tells those who wait in Up. It reports whether anything
-// changed.
-func (c *Client) setStatus(cs *clientSession, i int, up bool, addr, reason string) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	s := &c.status[i]
-	if c.current != cs || s.Up == up && s.Addr == addr && s.Reason == reason {
-		return false
-	}
-	s.Up, s.Addr, s.Reason = up, addr, reason
-	c.announceLocked()
-	return true
-}
-
-// setCurrent changes the session; until the server answers no service is up.
-func (c *Client) setCurrent(cs *clientSession, reason string) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.setCurrentLocked(cs, reason)
-}
-
-// sessionOver ends a session's time as the current one.
-func (c *Client) sessionOver(cs *clientSession, reason string) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.current == cs {
-		c.setCurrentLocked(nil, reason)
-	}
-}
-
-func (c *Client) setCurrentLocked(cs *clientSession, reason string) {
-	c.current = cs
-	for i := range c.status {
-		c.status[i].Up, c.status[i].Reason = false, reason
-		if i < len(c.cfg.Services) {
-			c.status[i].Addr = ""
-		}
-	}
-	c.announceLocked()
-}
-
-func (c *Client) announceLocked() {
-	close(c.changed)
-	c.changed = make(chan struct{})
 }

@@ -20,6 +20,7 @@ const carrierLinger = time.Second
 // server found no idle pooled connection for.
 type clientCarriers struct {
 	client  *Client
+	cfg     *ClientConfig // the session's
 	beat    time.Duration
 	session [wire.SessionSize]byte
 	key     pool.Key // the session's
@@ -41,8 +42,8 @@ func (cc *clientCarriers) keep() *sync.WaitGroup {
 	cc.changed = make(chan struct{})
 	cc.mu.Unlock()
 	tasks := new(sync.WaitGroup)
-	if len(cc.client.cfg.Services) > 0 { // else they carry nobody
-		for range cc.client.cfg.Carriers {
+	if len(cc.cfg.Services) > 0 { // else they carry nobody
+		for range cc.cfg.Carriers {
 			tasks.Go(cc.keepOne)
 		}
 	}
@@ -73,16 +74,15 @@ func (cc *clientCarriers) keepOne() {
 }
 
 func (cc *clientCarriers) dial() (*carrier.Carrier, uint16, error) {
-	c := cc.client
 	ctx, cancel := context.WithTimeout(cc.ctx, handshakeTimeout)
 	defer cancel()
-	conn, err := c.cfg.Dial(ctx, "tcp", c.cfg.Server)
+	conn, err := cc.cfg.dial(ctx)
 	if err != nil {
 		return nil, 0, err
 	}
-	pool.TuneTCP(conn, c.cfg.KeepAlive)
+	pool.TuneTCP(conn, cc.cfg.KeepAlive)
 	number := cc.number()
-	sec := c.security(cc.key, wire.KindCarrier, wire.AppendCarrier(nil, wire.Carrier{Session: cc.session, Number: number}))
+	sec := cc.cfg.security(cc.key, wire.KindCarrier, wire.AppendCarrier(nil, wire.Carrier{Session: cc.session, Number: number}))
 	conn, err = sec.Secure(ctx, conn)
 	if err != nil {
 		return nil, 0, err

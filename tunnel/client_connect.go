@@ -3,11 +3,11 @@ package tunnel
 import (
 	"bufio"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
 	"math"
-	"math/rand/v2"
 	"net"
 	"sync"
 	"time"
@@ -45,10 +45,16 @@ func (c *Client) keepConnected(ctx context.Context) {
 	var last string
 	var lastLogged time.Time
 	for ctx.Err() == nil {
-		begun := time.Now()
-		welcomed, err := c.connect(ctx, plan.eager(begun))
+		begun, cfg := time.Now(), c.cfg.Load()
+		welcomed, err := c.connect(ctx, cfg, plan.eager(begun))
 		if ctx.Err() != nil {
 			return
+		}
+		if errors.Is(err, errOutdated) || !cfg.sameSession(c.cfg.Load()) { // whatever came of it
+			plan, last = schedule{}, ""
+			server := c.cfg.Load().Server
+			pool.Tell(c.log, slog.LevelInfo, "session_outdated", facts{"server", server}, "The configuration has changed; joining %s for it", server)
+			continue
 		}
 		now := time.Now()
 		var pause time.Duration
@@ -56,18 +62,18 @@ func (c *Client) keepConnected(ctx context.Context) {
 			last = ""
 			pause = plan.ended(err, now.Sub(begun), now)
 			if errors.Is(err, errStopping) {
-				pool.Tell(c.log, slog.LevelInfo, "session_ended", facts{"server", c.cfg.Server}, "%s has ended this session; joining again", c.cfg.Server)
+				pool.Tell(c.log, slog.LevelInfo, "session_ended", facts{"server", cfg.Server}, "%s has ended this session; joining again", cfg.Server)
 			} else {
-				pool.Tell(c.log, slog.LevelWarn, "connection_lost", facts{"server", c.cfg.Server, "error", err},
-					"Connection to %s lost: %v; reconnecting", c.cfg.Server, err)
+				pool.Tell(c.log, slog.LevelWarn, "connection_lost", facts{"server", cfg.Server, "error", err},
+					"Connection to %s lost: %v; reconnecting", cfg.Server, err)
 			}
 		} else {
 			pause = plan.failed(err, now)
-			if line := explain(c.cfg.Server, err); line != last || time.Since(lastLogged) >= repeatNotice {
+			if line := explain(cfg.Server, err); line != last || time.Since(lastLogged) >= repeatNotice {
 				last, lastLogged = line, now
-				pool.Tell(c.log, slog.LevelWarn, "connect_failed", facts{"server", c.cfg.Server, "code", denialCode(err), "error", err},
+				pool.Tell(c.log, slog.LevelWarn, "connect_failed", facts{"server", cfg.Server, "code", denialCode(err), "error", err},
 					"%s; trying again", line)
-				c.setCurrent(nil, line)
+				c.notConnected(line)
 			}
 		}
 		if c.pause(ctx, pause) {
@@ -86,7 +92,7 @@ func (c *Client) pause(ctx context.Context, d time.Duration) (roused bool) {
 	defer awaiting.Wait()
 	defer cancel()
 	awaiting.Go(func() { // ends with ctx
-		c.await(ctx, deadAfter(c.cfg.Heartbeat))
+		c.await(ctx, deadAfter(c.cfg.Load().Heartbeat))
 		if ctx.Err() == nil {
 			c.rouse()
 		}
@@ -110,67 +116,117 @@ func (c *Client) rouse() {
 	}
 }
 
-// connect makes one session and lives it. welcomed tells that the server took
-// us in; err is why it ended.
-func (c *Client) connect(ctx context.Context, eager bool) (welcomed bool, err error) {
-	if max(c.announced.last(), c.numbers.latest()) >= wire.RenewStream {
+// connect makes one session and lives it, as long as cfg holds. welcomed tells
+// that the server took us in; err is why it ended.
+func (c *Client) connect(ctx context.Context, cfg *ClientConfig, eager bool) (welcomed bool, err error) {
+	if at := cfg.place(); at != c.at || max(c.numbers.announced.last(), c.numbers.latest()) >= wire.RenewStream {
 		c.renew()
+		c.at = at
 	}
-	conn, err := c.dialControl(ctx, eager)
+	w, conn, err := c.join(ctx, cfg, eager)
 	if err != nil {
+		c.yield(err)
 		return false, err
 	}
-	w, conn, err := readWelcome(ctx, conn)
-	if err != nil {
-		conn.Close()
-		return false, err
-	}
-	p, err := c.newPool(w)
+	cs, err := c.newSession(cfg, w, conn)
 	if err != nil {
 		conn.Close()
 		return false, err
 	}
-	forwarding, err := c.newForwardPool(w)
-	if err != nil {
-		p.Close()
-		conn.Close()
-		return false, err
-	}
-	carriers := &clientCarriers{client: c, beat: w.Heartbeat, session: w.Session, key: c.cfg.Key.Session(w.Secret[:])}
-	// The faster beat of the two: it is enough to set it on one side.
-	cs := &clientSession{client: c, since: time.Now(), instance: c.instance, pool: p, forwarding: forwarding, carriers: carriers,
-		local: conn.LocalAddr(), remote: conn.RemoteAddr(), retired: make(chan struct{}), link: session.New(conn, min(c.cfg.Heartbeat, w.Heartbeat))}
 	return true, cs.run(ctx)
 }
 
-// renew takes a new instance: stream numbers begin at 1 again, which is safe
-// because no connection of the old one is used any more.
-func (c *Client) renew() {
-	for i := range c.instance {
-		c.instance[i] = byte(rand.Uint32())
+// yield ends a session that is to be replaced, when the server takes its successor
+// for another program because of it.
+func (c *Client) yield(err error) {
+	var d *denied
+	if !errors.As(err, &d) || d.code != wire.IdentityInUse {
+		return
 	}
-	c.announced.restart()
-	c.numbers.restart()
+	c.mu.Lock()
+	former := c.current
+	c.mu.Unlock()
+	if former != nil {
+		former.release()
+		former.link.Finish(farewellLimit)
+	}
+}
+
+// renew takes a new instance: stream numbers begin at 1 again. Sessions keep what
+// they know of the former one.
+func (c *Client) renew() {
+	c.numbers = new(numbering)
+	rand.Read(c.numbers.instance[:])
+}
+
+// join makes a control connection, and hears the server's welcome. Reconfigure
+// ends it when that is not what is wanted any more.
+func (c *Client) join(ctx context.Context, cfg *ClientConfig, eager bool) (wire.Welcome, net.Conn, error) {
+	ctx, abandon := context.WithCancel(ctx)
+	defer abandon()
+	c.mu.Lock()
+	c.abandon = func(now *ClientConfig) {
+		if !cfg.sameSession(now) {
+			abandon()
+		}
+	}
+	c.abandon(c.cfg.Load())
+	c.mu.Unlock()
+	conn, err := c.dialControl(ctx, cfg, eager)
+	if err != nil {
+		return wire.Welcome{}, nil, err
+	}
+	w, on, err := readWelcome(ctx, conn)
+	if err != nil {
+		conn.Close()
+	}
+	return w, on, err
+}
+
+// newSession makes a session of a control connection, which it owns, unless it
+// fails.
+func (c *Client) newSession(cfg *ClientConfig, w wire.Welcome, conn net.Conn) (*clientSession, error) {
+	// The faster beat of the two: it is enough to set it on one side.
+	cs := &clientSession{client: c, cfg: cfg, since: time.Now(), numbers: c.numbers, local: conn.LocalAddr(), remote: conn.RemoteAddr(),
+		link: session.New(conn, min(cfg.Heartbeat, w.Heartbeat)), pace: newPace(), changed: make(chan struct{}, 1),
+		retired: make(chan struct{}), outdated: make(chan struct{})}
+	cs.services.what, cs.forwards.what = wire.WhatService, wire.WhatForward
+	cs.carriers = &clientCarriers{client: c, cfg: cfg, beat: w.Heartbeat, session: w.Session, key: cfg.Key.Session(w.Secret[:])}
+	var err error
+	if cs.pool, err = pool.NewClient(cfg.pool(w, wire.KindPool)); err != nil {
+		return nil, err
+	}
+	if len(cfg.Forwards) > 0 {
+		if cs.forwarding, err = pool.NewClient(cfg.forwardPool(w)); err != nil {
+			cs.pool.Close()
+			return nil, err
+		}
+	}
+	return cs, nil
 }
 
 // dialControl dials and proves the control connection.
-func (c *Client) dialControl(ctx context.Context, eager bool) (net.Conn, error) {
+func (c *Client) dialControl(ctx context.Context, cfg *ClientConfig, eager bool) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, handshakeTimeout)
 	defer cancel()
-	conn, err := c.race(ctx, eager)
+	conn, err := c.race(ctx, cfg.dial, eager)
 	if err != nil {
 		return nil, err
 	}
-	pool.TuneTCP(conn, c.cfg.KeepAlive)
-	join := wire.Join{Identity: c.cfg.Identity, Instance: c.instance, LastStream: c.announced.last(),
-		PoolMax: uint32(min(c.poolMax(), wire.MaxPool)), MaxStreams: uint32(min(c.cfg.MaxStreams, math.MaxInt32)), Name: c.cfg.Name}
-	sec := c.security(c.cfg.Key, wire.KindControl, wire.AppendJoin(nil, join))
+	pool.TuneTCP(conn, cfg.KeepAlive)
+	join := wire.Join{Identity: cfg.Identity, Instance: c.numbers.instance, LastStream: c.numbers.announced.last(),
+		PoolMax: uint32(min(cfg.poolMax(), wire.MaxPool)), MaxStreams: uint32(min(cfg.MaxStreams, math.MaxInt32)), Name: cfg.Name}
+	sec := cfg.security(cfg.Key, wire.KindControl, wire.AppendJoin(nil, join))
 	return sec.Secure(ctx, conn)
 }
 
-func (c *Client) security(key pool.Key, kind pool.Kind, hello []byte) pool.Security {
+func (cfg *ClientConfig) dial(ctx context.Context) (net.Conn, error) {
+	return cfg.Dial(ctx, "tcp", cfg.Server)
+}
+
+func (cfg *ClientConfig) security(key pool.Key, kind pool.Kind, hello []byte) pool.Security {
 	return pool.Security{
-		TLS: c.cfg.TLS, TLSConfig: c.cfg.TLSConfig, ServerName: c.cfg.ServerName,
+		TLS: cfg.TLS, TLSConfig: cfg.TLSConfig, ServerName: cfg.ServerName,
 		Key: key, Kind: kind, Hello: hello,
 	}
 }
@@ -206,32 +262,24 @@ func (b *bufferedConn) Read(p []byte) (int, error) { return b.r.Read(p) }
 
 // maxOpen bounds the pooled connections, so that they leave the descriptors
 // that targets need, and the quarter that is kept.
-func (c *Client) maxOpen() int { return max(streamLimit(descriptorLimit()), c.cfg.MaxStreams) }
+func (cfg *ClientConfig) maxOpen() int { return max(streamLimit(descriptorLimit()), cfg.MaxStreams) }
 
 // poolMax is how many connections are idle at most.
-func (c *Client) poolMax() int { return min(c.cfg.PoolMax, c.maxOpen()) }
+func (cfg *ClientConfig) poolMax() int { return min(cfg.PoolMax, cfg.maxOpen()) }
 
-// newPool makes the pool of a session.
-func (c *Client) newPool(w wire.Welcome) (*pool.Pool, error) {
-	cfg := c.poolConfig(w, wire.KindPool)
-	cfg.Overflow = c.cfg.Carriers > 0
-	return pool.NewClient(cfg)
-}
-
-// poolConfig is for a pool of a session: its connections prove the key together
-// with the session's secret.
-func (c *Client) poolConfig(w wire.Welcome, kind pool.Kind) pool.ClientConfig {
-	maxCap := min(c.poolMax(), int(w.PoolMax))
+// pool is for the pool of a session: its connections prove the key together with
+// the session's secret.
+func (cfg *ClientConfig) pool(w wire.Welcome, kind pool.Kind) pool.ClientConfig {
+	maxCap := min(cfg.poolMax(), int(w.PoolMax))
 	return pool.ClientConfig{
-		Dial: func(ctx context.Context) (net.Conn, error) {
-			return c.cfg.Dial(ctx, "tcp", c.cfg.Server)
-		},
-		Security:    c.security(c.cfg.Key.Session(w.Secret[:]), kind, w.Session[:]),
-		Limits:      pool.Limits{MinCap: min(c.cfg.PoolMin, maxCap), MaxCap: maxCap},
-		MaxOpen:     c.maxOpen(),
-		MinInterval: c.cfg.PoolMinInterval, MaxInterval: c.cfg.PoolMaxInterval,
-		KeepAlive: c.cfg.KeepAlive, HandshakeTimeout: handshakeTimeout,
+		Dial:        cfg.dial,
+		Security:    cfg.security(cfg.Key.Session(w.Secret[:]), kind, w.Session[:]),
+		Limits:      pool.Limits{MinCap: min(cfg.PoolMin, maxCap), MaxCap: maxCap},
+		MaxOpen:     cfg.maxOpen(),
+		MinInterval: cfg.PoolMinInterval, MaxInterval: cfg.PoolMaxInterval,
+		KeepAlive: cfg.KeepAlive, HandshakeTimeout: handshakeTimeout,
 		AwaitRunning: true, // relay says so, at the ACK
-		Logger:       c.log,
+		Overflow:     kind == wire.KindPool && cfg.Carriers > 0,
+		Logger:       cfg.Logger,
 	}
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"sync/atomic"
 	"time"
 
 	pool "github.com/tunnelpool/pool"
@@ -16,37 +15,35 @@ import (
 	"github.com/tunnelpool/pool/internal/wire"
 )
 
-// forward is one of the client's, with its listener.
-type forward struct {
-	Forward
-	index  int // among the client's, and so its ref
-	public *service.Public
-
-	open    atomic.Int64 // users being served
-	traffic traffic
-}
-
-// listenForwards opens the addresses of all forwards, or none.
-func (c *Client) listenForwards() error {
-	for i, f := range c.cfg.Forwards {
-		l, err := c.listenForward(f)
-		if err != nil {
-			c.closeForwards()
-			return fmt.Errorf("tunnel: forward %q: %w", f.Name, err)
-		}
-		c.forwards = append(c.forwards, &forward{Forward: f, index: i, public: service.NewPublic(l, func(t service.Trouble) {
-			tellTrouble(c.log, t, facts{"forward", f.Name, "listener", l.Addr()}, fmt.Sprintf("Forward %q", f.Name))
-		})})
-		c.status[len(c.cfg.Services)+i].Addr = l.Addr().String()
+// newForward opens a forward's address.
+func (c *Client) newForward(cfg *Forward, most int) (*forward, error) {
+	l, err := c.listenForward(cfg, most)
+	if err != nil {
+		return nil, fmt.Errorf("tunnel: forward %q: %w", cfg.Name, err)
 	}
-	return nil
+	f := &forward{gone: make(chan struct{})}
+	f.status.Addr, f.status.Reason = l.Addr().String(), notConnectedYet
+	f.public = service.NewPublic(l, func(t service.Trouble) {
+		name := f.now.Load().Name
+		tellTrouble(c.log, t, facts{"forward", name, "listener", l.Addr()}, fmt.Sprintf("Forward %q", name))
+	})
+	f.set(cfg)
+	return f, nil
 }
 
-func (c *Client) listenForward(f Forward) (net.Listener, error) {
+// set changes what a forward is. Client.mu guards it once there are others who know
+// the forward.
+func (f *forward) set(cfg *Forward) {
+	f.now.Store(cfg)
+	f.request = wire.Forward{Network: cfg.network(), Target: cfg.Target}
+	f.status.Name, f.status.Target, f.status.UDP = cfg.Name, cfg.Target, cfg.network() == wire.NetworkUDP
+}
+
+func (c *Client) listenForward(f *Forward, most int) (net.Listener, error) {
 	if f.network() != wire.NetworkUDP {
 		return service.Listen(f.Listen)
 	}
-	l, err := datagram.Listen(f.Listen, c.cfg.MaxStreams, datagram.Config{Idle: DefaultUDPIdle, Dropped: func(why error) {
+	l, err := datagram.Listen(f.Listen, most, datagram.Config{Idle: DefaultUDPIdle, Dropped: func(why error) {
 		c.count.dropped.Add(1)
 		if muted, ok := c.forwardTrouble.pass(time.Now()); ok {
 			pool.Tell(c.log, slog.LevelInfo, "datagram_dropped", facts{"forward", f.Name, "reason", why, "muted", muted},
@@ -59,20 +56,12 @@ func (c *Client) listenForward(f Forward) (net.Listener, error) {
 	return l, nil
 }
 
-func (c *Client) closeForwards() {
-	for _, f := range c.forwards {
-		f.public.Close()
-	}
-}
-
-// serveForwards lets users in until ctx ends. Those who are in go on.
-func (c *Client) serveForwards(ctx context.Context) {
-	for _, f := range c.forwards {
-		c.tasks.Go(func() { // ends when the address is closed; users are tasks of their own
-			f.public.Serve(c.streams, func(user net.Conn) { c.serveForwarded(f, user) })
-		})
-	}
-	context.AfterFunc(ctx, c.closeForwards)
+// serveForwardLocked lets users in, as long as the client runs. Those who are in
+// go on.
+func (c *Client) serveForwardLocked(f *forward) {
+	c.tasks.Go(func() { // ends when the address is closed; users are tasks of their own
+		f.public.Serve(c.streams, func(user net.Conn) { c.serveForwarded(f, user) })
+	})
 }
 
 // forwarded is one user of a forward, from accept to the end of the stream.
@@ -88,13 +77,14 @@ type forwarded struct {
 // serveForwarded takes one user through. It owns user. It may return before the
 // stream is over.
 func (c *Client) serveForwarded(f *forward, user net.Conn) {
-	if c.served.Add(1) > int64(c.cfg.MaxStreams) {
+	if c.served.Add(1) > int64(c.cfg.Load().MaxStreams) {
 		c.served.Add(-1)
 		c.count.refused.Add(1)
 		relay.Reset(user)
 		if _, ok := c.crowded.pass(time.Now()); ok {
-			pool.Tell(c.log, slog.LevelWarn, "user_turned_away", facts{"forward", f.Name, "user", user.RemoteAddr(), "limit", c.cfg.MaxStreams},
-				"Forward %q: a user is turned away: %v", f.Name, errOverloaded)
+			name := f.now.Load().Name
+			pool.Tell(c.log, slog.LevelWarn, "user_turned_away", facts{"forward", name, "user", user.RemoteAddr(), "limit", c.cfg.Load().MaxStreams},
+				"Forward %q: a user is turned away: %v", name, errOverloaded)
 		}
 		return
 	}
@@ -118,8 +108,9 @@ func (v *forwarded) over(res relay.Result) {
 		return
 	}
 	if muted, ok := c.forwardTrouble.pass(time.Now()); ok && c.streams.Err() == nil {
-		pool.Tell(c.log, slog.LevelWarn, "user_lost", facts{"forward", v.forward.Name, "user", v.user.RemoteAddr(), "error", res.Err, "muted", muted},
-			"Forward %q: user %s was not served: %v%s", v.forward.Name, v.user.RemoteAddr(), res.Err, mutedNote(muted))
+		name := v.forward.now.Load().Name
+		pool.Tell(c.log, slog.LevelWarn, "user_lost", facts{"forward", name, "user", v.user.RemoteAddr(), "error", res.Err, "muted", muted},
+			"Forward %q: user %s was not served: %v%s", name, v.user.RemoteAddr(), res.Err, mutedNote(muted))
 	}
 }
 
@@ -130,7 +121,7 @@ func (v *forwarded) offer(ctx context.Context) (*relay.Offering, error) {
 	defer cancel()
 	var ended *clientSession
 	for {
-		cs, err := v.session(ctx, ended)
+		cs, claim, err := v.session(ctx, ended)
 		if err != nil {
 			return nil, err
 		}
@@ -143,12 +134,14 @@ func (v *forwarded) offer(ctx context.Context) (*relay.Offering, error) {
 		default:
 			return nil, fmt.Errorf("no connection to the server within %v", DefaultWait)
 		}
-		number, ok := cs.announceForwarded(func(n uint32) wire.Message {
-			return wire.Open{Stream: n, ID: idOf(conn), Ref: uint16(v.forward.index), User: v.user.RemoteAddr().String()}
+		number, ok := cs.announceForwarded(claim, func(n uint32) wire.Message {
+			return wire.Open{Stream: n, ID: idOf(conn), Ref: claim.ref, User: v.user.RemoteAddr().String()}
 		})
 		if !ok {
+			if !cs.moved(claim) {
+				ended = cs
+			}
 			conn.Close()
-			ended = cs
 			continue
 		}
 		return v.offering(cs, conn, number), nil
@@ -157,27 +150,43 @@ func (v *forwarded) offer(ctx context.Context) (*relay.Offering, error) {
 
 // session waits for a session, other than one that has ended, in which the
 // forward is allowed.
-func (v *forwarded) session(ctx context.Context, ended *clientSession) (*clientSession, error) {
+func (v *forwarded) session(ctx context.Context, ended *clientSession) (*clientSession, *claim[*forward], error) {
 	c := v.client
 	for {
 		c.mu.Lock()
-		cs, changed := c.current, c.changed
-		status := c.status[len(c.cfg.Services)+v.forward.index]
+		cs, changed, reason := c.current, c.changed, v.forward.status.Reason
+		var now *claim[*forward]
+		up, final := false, false
+		if cs != nil && cs != ended {
+			if now = cs.forwards.latest[v.forward]; now != nil {
+				up, final = now.up, now.final
+			}
+		}
 		c.mu.Unlock()
 		switch {
-		case cs == nil || cs == ended:
-		case status.Up:
-			return cs, nil
-		case cs.final[len(c.cfg.Services)+v.forward.index].Load():
-			return nil, errors.New(status.Reason)
+		case up:
+			return cs, now, nil
+		case final:
+			return nil, nil, errors.New(reason)
 		}
 		select {
 		case <-changed:
+		case <-v.forward.gone:
+			return nil, nil, errNotConfigured
 		case <-ctx.Done():
-			return nil, context.Cause(ctx)
+			return nil, nil, context.Cause(ctx)
 		}
 	}
 }
+
+// moved reports whether a forward is another claim now, or none.
+func (cs *clientSession) moved(claim *claim[*forward]) bool {
+	cs.client.mu.Lock()
+	defer cs.client.mu.Unlock()
+	return claim.withdrawn
+}
+
+var errNotConfigured = errors.New("it is not configured any more")
 
 var errNoServer = errors.New("no session with the server")
 
@@ -191,6 +200,7 @@ func (v *forwarded) offering(cs *clientSession, conn *pool.Conn, number uint32) 
 		traffic.retries.Add(1)
 	}
 	v.attempts++
+	cs.active.add()
 	return &relay.Offering{
 		Conn: conn, Number: number, AckWait: wait, OwedWait: owedWait,
 		Ask: cs.asker(number, v.patience),
@@ -202,6 +212,7 @@ func (v *forwarded) offering(cs *clientSession, conn *pool.Conn, number uint32) 
 				cs.forwarding.Distrust(idOf(conn))
 			}
 			conn.Close() // nothing after a Put or Distrust
+			cs.active.done()
 		},
 		Meter: &traffic.Meter, FirstByte: v.answered,
 	}

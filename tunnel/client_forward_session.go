@@ -14,63 +14,59 @@ import (
 // defaultForwardMin is how many connections are kept ready for forwards at least.
 const defaultForwardMin = 8
 
-// newForwardPool makes the session's pool for forwards, whose connections this
-// side hands out. Nil without forwards.
-func (c *Client) newForwardPool(w wire.Welcome) (*pool.Pool, error) {
-	if len(c.forwards) == 0 {
-		return nil, nil
-	}
-	cfg := c.poolConfig(w, wire.KindForward)
-	cfg.MinCap = min(cfg.MinCap, defaultForwardMin)
-	cfg.Reverse = true
-	return pool.NewClient(cfg)
-}
-
-// forwardRequest asks whether users of a forward may come.
-func (c *Client) forwardRequest(i int) wire.Forward {
-	return wire.Forward{Ref: uint16(i), Network: c.forwards[i].network(), Target: c.forwards[i].Target}
+// forwardPool is for a session's pool for forwards, whose connections this side
+// hands out.
+func (cfg *ClientConfig) forwardPool(w wire.Welcome) pool.ClientConfig {
+	its := cfg.pool(w, wire.KindForward)
+	its.MinCap = min(its.MinCap, defaultForwardMin)
+	its.Reverse = true
+	return its
 }
 
 // granted books the server's answer for one forward.
 func (cs *clientSession) granted(m wire.Forwarded) error {
-	c := cs.client
-	if int(m.Ref) >= len(c.forwards) {
-		return fmt.Errorf("the server answers for forward %d, which we do not have", m.Ref)
+	c, up, reason := cs.client, m.Code == wire.OK, ""
+	if !up {
+		reason = quoteSafe(m.Text)
 	}
-	f, i := c.forwards[m.Ref], len(c.cfg.Services)+int(m.Ref)
-	if cs.asked[i].Add(-1) < 0 {
-		return fmt.Errorf("the server answers for forward %d, which we did not ask about", m.Ref)
+	c.mu.Lock()
+	claim, err := cs.forwards.answered(m.Ref, m.Code)
+	if claim == nil {
+		c.mu.Unlock()
+		return err
 	}
-	if m.Code != wire.OK {
-		cs.final[i].Store(!mayPass(m.Code))
-		if c.setStatus(cs, i, false, f.public.Addr().String(), quoteSafe(m.Text)) {
+	public := claim.of.public.Addr()
+	news := c.setStatusLocked(cs, &claim.of.entry, up, public.String(), reason)
+	c.mu.Unlock()
+	f := claim.of.now.Load()
+	if !up {
+		if news {
 			pool.Tell(c.log, slog.LevelWarn, "forward_denied", facts{"forward", f.Name, "target", f.Target, "code", m.Code, "reason", m.Text},
-				"Forward %q is not up: %s%s", f.Name, quoteSafe(m.Text), remedy(m.Code))
+				"Forward %q is not up: %s%s", f.Name, reason, remedy(m.Code))
 		}
 		return nil
 	}
 	cs.forwardOnce.Do(func() { // the server takes none before
 		cs.forwardTasks.Go(func() { cs.forwarding.Run(context.Background()) }) // ends with the pool's Close
 	})
-	if c.setStatus(cs, i, true, f.public.Addr().String(), "") {
-		at := f.public.Addr()
-		pool.Tell(c.log, slog.LevelInfo, "forward_up", facts{"forward", f.Name, "network", at.Network(), "listener", at, "target", f.Target},
-			"Forward %q is up: %s leads to %s at the server", f.Name, onNetwork(f.network(), at.String()), f.Target)
+	if news {
+		pool.Tell(c.log, slog.LevelInfo, "forward_up", facts{"forward", f.Name, "network", public.Network(), "listener", public, "target", f.Target},
+			"Forward %q is up: %s leads to %s at the server", f.Name, onNetwork(f.network(), public.String()), f.Target)
 	}
 	return nil
 }
 
 // announceForwarded numbers a stream of a forward's user and tells the server of
-// it. False: nothing more is opened on this session.
-func (cs *clientSession) announceForwarded(message func(number uint32) wire.Message) (uint32, bool) {
+// it. False: nothing more is opened on this session, or for the claim.
+func (cs *clientSession) announceForwarded(claim *claim[*forward], message func(number uint32) wire.Message) (uint32, bool) {
 	select {
 	case <-cs.link.Done():
 		return 0, false
 	default:
 	}
 	sent := false
-	number, ok := cs.client.numbers.next(func(n uint32) {
-		if !cs.leaving { // a number that is not used is none that is used twice
+	number, ok := cs.numbers.next(func(n uint32) {
+		if !cs.leaving && !claim.withdrawn { // a number that is not used is none that is used twice
 			cs.link.Send(message(n))
 			sent = true
 		}
@@ -83,9 +79,8 @@ func (cs *clientSession) announceForwarded(message func(number uint32) wire.Mess
 
 // leave announces nothing more: a side has said GoAway, or is about to.
 func (cs *clientSession) leave() {
-	n := &cs.client.numbers
-	n.mu.Lock()
-	defer n.mu.Unlock()
+	cs.numbers.mu.Lock()
+	defer cs.numbers.mu.Unlock()
 	cs.leaving = true
 }
 
@@ -100,7 +95,7 @@ func (cs *clientSession) asker(number uint32, patience time.Time) func(context.C
 		}
 		ctx, cancel := context.WithDeadline(ctx, limit)
 		defer cancel()
-		for at := cs; at != nil && at.instance == cs.instance; at = at.successor(ctx) {
+		for at := cs; at != nil && at.numbers == cs.numbers; at = at.successor(ctx) {
 			if !at.link.Sign(ctx) {
 				continue
 			}
@@ -135,7 +130,7 @@ func (cs *clientSession) successor(ctx context.Context) *clientSession {
 
 // answeredForwarded takes the server's answer to a cancel.
 func (cs *clientSession) answeredForwarded(m wire.Canceled) error {
-	if m.Stream > cs.client.numbers.latest() {
+	if m.Stream > cs.numbers.latest() {
 		return fmt.Errorf("the server answers for stream %d, which was never opened", m.Stream)
 	}
 	return cs.questions.answered(m)

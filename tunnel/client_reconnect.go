@@ -96,7 +96,7 @@ func jittered(d time.Duration) time.Duration { return d - d/5 + rand.N(2*d/5) }
 // while: beside a dial that hangs, fresh ones begin. The first to connect wins;
 // the others are abandoned. It fails when the server refuses, when every dial
 // has failed, or when ctx ends.
-func (c *Client) race(ctx context.Context, eager bool) (net.Conn, error) {
+func (c *Client) race(ctx context.Context, connect func(context.Context) (net.Conn, error), eager bool) (net.Conn, error) {
 	ctx, abandon := context.WithCancel(ctx)
 	defer abandon()
 	type dial struct {
@@ -114,7 +114,7 @@ func (c *Client) race(ctx context.Context, eager bool) (net.Conn, error) {
 		hanging = append(hanging, d)
 		c.tasks.Go(func() { // ends with the dial, and that with ctx
 			defer giveUp()
-			d.conn, d.err = c.cfg.Dial(ctx, "tcp", c.cfg.Server)
+			d.conn, d.err = connect(ctx)
 			select {
 			case results <- d:
 			case <-over:

@@ -118,21 +118,21 @@ func (p *path) dial(ctx context.Context, _, _ string) (net.Conn, error) {
 	return nil, ctx.Err()
 }
 
-func raceOn(p *path) *Client { return &Client{cfg: ClientConfig{Dial: p.dial, Server: "host:1"}} }
+func (p *path) connect(ctx context.Context) (net.Conn, error) { return p.dial(ctx, "tcp", "host:1") }
 
 // TestRaceOverABlackHole: dials into the hole hang for ever. One of those that
 // begin anew gets through soon after the way opens.
 func TestRaceOverABlackHole(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := &path{}
-		c := raceOn(p)
+		c := new(Client)
 		var opened time.Time
 		time.AfterFunc(9*time.Second, func() {
 			p.mu.Lock()
 			defer p.mu.Unlock()
 			p.open, opened = true, time.Now()
 		})
-		conn, err := c.race(t.Context(), true)
+		conn, err := c.race(t.Context(), p.connect, true)
 		require.NoError(t, err)
 		require.LessOrEqual(t, time.Since(opened), eagerPace*6/5)
 		require.LessOrEqual(t, p.max, maxDials)
@@ -148,10 +148,10 @@ func TestRaceOverABlackHole(t *testing.T) {
 func TestRaceIsPatient(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := &path{}
-		c := raceOn(p)
+		c := new(Client)
 		ctx, cancel := context.WithTimeout(t.Context(), handshakeTimeout)
 		defer cancel()
-		_, err := c.race(ctx, false)
+		_, err := c.race(ctx, p.connect, false)
 		require.ErrorIs(t, err, context.DeadlineExceeded)
 		require.Equal(t, maxDials, p.dials)
 		c.tasks.Wait()
@@ -161,14 +161,14 @@ func TestRaceIsPatient(t *testing.T) {
 func TestRaceEndsWithARefusal(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := &path{}
-		c := raceOn(p)
+		c := new(Client)
 		time.AfterFunc(3*time.Second, func() {
 			p.mu.Lock()
 			defer p.mu.Unlock()
 			p.refuses = true
 		})
 		begun := time.Now()
-		_, err := c.race(t.Context(), true)
+		_, err := c.race(t.Context(), p.connect, true)
 		require.ErrorIs(t, err, syscall.ECONNREFUSED)
 		require.Less(t, time.Since(begun), 3*time.Second+eagerPace*6/5)
 		c.tasks.Wait()
@@ -180,7 +180,7 @@ func TestLateDialsAreClosed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var ends []net.Conn
 		var mu sync.Mutex
-		slow := func(context.Context, string, string) (net.Conn, error) { // heeds no context
+		slow := func(context.Context) (net.Conn, error) { // heeds no context
 			time.Sleep(time.Second)
 			near, far := net.Pipe()
 			mu.Lock()
@@ -188,8 +188,8 @@ func TestLateDialsAreClosed(t *testing.T) {
 			ends = append(ends, far)
 			return near, nil
 		}
-		c := &Client{cfg: ClientConfig{Dial: slow, Server: "host:1"}}
-		conn, err := c.race(t.Context(), true)
+		c := new(Client)
+		conn, err := c.race(t.Context(), slow, true)
 		require.NoError(t, err)
 		c.tasks.Wait()
 		require.Greater(t, len(ends), 1)

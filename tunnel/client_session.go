@@ -8,8 +8,9 @@ import (
 	"net"
 	"strconv"
 	"sync"
-	"sync/atomic"
 	"time"
+
+	"golang.org/x/time/rate"
 
 	pool "github.com/tunnelpool/pool"
 	"github.com/tunnelpool/pool/internal/session"
@@ -29,38 +30,51 @@ const (
 // clientSession is one control connection with its pool.
 type clientSession struct {
 	client     *Client
-	since      time.Time
-	instance   [16]byte // the client's, at that time
+	cfg        *ClientConfig // as it was when the session began
+	since      time.Time     // it began
+	numbers    *numbering    // of the client's instance, at that time
 	link       *session.Link
 	pool       *pool.Pool
 	forwarding *pool.Pool // nil without forwards
 	questions  questions  // about streams of forwards
-	leaving    bool       // nothing more is announced; guarded by the lock of Client.numbers
+	leaving    bool       // nothing more is announced; guarded by the lock of numbers
 
 	forwardOnce  sync.Once      // starts forwarding
 	forwardTasks sync.WaitGroup // that
 
 	carriers *clientCarriers
-	local    net.Addr                      // the control connection's
-	remote   net.Addr                      // likewise
-	final    [2 * maxServices]atomic.Bool  // services and forwards, as in Client.status, whose denial will not pass in this session
-	asked    [2 * maxServices]atomic.Int32 // Registers and Forwards that the server has not answered
-	told     bool                          // the server said GoAway; handle's own
+	local    net.Addr  // the control connection's
+	remote   net.Addr  // likewise
+	active   tally     // streams in progress
+	told     bool      // the server said GoAway; handle's own
+	farewell sync.Once // we say it at most once
 
-	retired chan struct{} // closed when the server is stopping: another session may begin
+	services claims[*clientService] // guarded by Client.mu, as the next two
+	forwards claims[*forward]
+	released bool          // it is to have nothing any more
+	changed  chan struct{} // buffered: what is configured may have changed
+	pace     *rate.Limiter // of what claimAll says
+
+	retired  chan struct{} // closed when the server is stopping: another session may begin
+	outdated chan struct{} // closed when another session is to take over; see outdateLocked
 }
 
-// run publishes the services and serves until the link ends, or the server
-// says that it stops: then the link lives on beside a next session, until the
-// server ends it. When ctx ends it drains first.
+// run publishes the services and serves until the link ends, or until another
+// session may begin: because the server says that it stops, or the configuration
+// has changed. Then the link lives on beside a next session, until the server ends
+// it. When ctx ends it drains first.
 func (cs *clientSession) run(ctx context.Context) error {
 	c, begun := cs.client, time.Now()
-	c.setCurrent(cs, "waiting for the server's answer")
+	former := c.setCurrent(cs)
+	first := cs.updates(true) // before the server can speak of them
 	var tasks sync.WaitGroup
-	if len(c.cfg.Services) > 0 { // else nobody comes from the server
+	if cs.publishes() { // else nobody comes from the server
 		tasks.Go(func() { cs.pool.Run(context.Background()) }) // ends with the pool's Close
 	}
-	tasks.Go(func() { cs.registerAll() })  // ends with the link
+	tasks.Go(func() { // ends with the link
+		former.makeWay(cs)
+		cs.claimAll(first)
+	})
 	tasks.Go(func() { cs.drainWith(ctx) }) // ends with the link
 	tasks.Go(cs.watch)                     // ends with the link
 	carriers := cs.carriers.keep()         // they end with their streams, once they are let go
@@ -96,6 +110,19 @@ func (cs *clientSession) run(ctx context.Context) error {
 			}
 		})
 		return errStopping
+	case <-cs.outdated:
+		c.tasks.Go(func() { // ends with the link
+			select {
+			case err := <-ended:
+				c.sessionOver(cs, "connection lost")
+				pool.Tell(c.log, slog.LevelDebug, "former_session_over", facts{"error", err}, "The session that was to be replaced is over: %v", err)
+			case <-cs.retired:
+				c.sessionOver(cs, "the server is stopping")
+				<-ended
+			}
+			c.rouse()
+		})
+		return errOutdated
 	}
 }
 
@@ -110,7 +137,7 @@ func (cs *clientSession) watch() {
 		stop()
 	}()
 	for {
-		err := cs.client.watch(ctx, cs.local, deadAfter(cs.client.cfg.Heartbeat))
+		err := cs.client.watch(ctx, cs.local, deadAfter(cs.cfg.Heartbeat))
 		if errors.Is(err, wakeup.ErrSlept) && alive(ctx, cs.link) {
 			continue
 		}
@@ -129,40 +156,9 @@ func (cs *clientSession) drainWith(ctx context.Context) {
 		return
 	case <-ctx.Done():
 	}
-	cs.leave()
-	cs.link.Send(wire.GoAway{Code: wire.Shutdown, Text: "the client is stopping"})
+	cs.sayGoodbye("the client is stopping")
 	cs.client.active.wait(cs.client.streams.Done())
 	cs.link.Finish(farewellLimit)
-}
-
-// registerAll asks for every service and forward, and again for those whose denial may
-// pass.
-func (cs *clientSession) registerAll() {
-	t := time.NewTicker(registerRetry)
-	defer t.Stop()
-	for {
-		for i, s := range cs.client.Services() {
-			if !s.Up && !cs.final[i].Load() {
-				svc := cs.client.cfg.Services[i]
-				cs.asked[i].Add(1)
-				sources, _ := svc.sources() // checkServices has seen to it
-				cs.link.Send(wire.Register{Ref: uint16(i), Network: svc.network(), Port: svc.Port, Bind: svc.Bind, Name: svc.Name, Group: svc.Group, Sources: sources})
-			}
-		}
-		for i, f := range cs.client.Forwards() {
-			if at := len(cs.client.cfg.Services) + i; !f.Up && !cs.final[at].Load() {
-				cs.asked[at].Add(1)
-				cs.link.Send(cs.client.forwardRequest(i))
-			}
-		}
-		select {
-		case <-cs.link.Done():
-			return
-		case <-cs.retired:
-			return
-		case <-t.C:
-		}
-	}
 }
 
 // handle takes the server's messages, one at a time.
@@ -172,13 +168,15 @@ func (cs *clientSession) handle(m wire.Message) error {
 		return cs.registered(m)
 	case wire.Forwarded:
 		return cs.granted(m)
+	case wire.Withdrawn:
+		return cs.withdrawn(m)
 	case wire.Open:
 		return cs.open(m.Stream, m.Ref, m.User, cs.pooledEnd(m.ID))
 	case wire.Carry:
 		cs.pool.Overflowed()
 		return cs.open(m.Stream, m.Ref, m.User, cs.carriedEnd(m.Carrier, m.Stream))
 	case wire.Cancel:
-		cs.client.announced.answer(m.Stream, cs.link, &cs.client.tasks)
+		cs.numbers.announced.answer(m.Stream, cs.link, &cs.client.tasks)
 	case wire.Canceled:
 		return cs.answeredForwarded(m)
 	case wire.Need:
@@ -188,6 +186,9 @@ func (cs *clientSession) handle(m wire.Message) error {
 			return errGoAwayTwice
 		}
 		cs.told = true
+		if m.Code == wire.Replaced && cs.isOutdated() {
+			return errSucceeded
+		}
 		pool.Tell(cs.client.log, slog.LevelInfo, "server_goodbye", facts{"code", m.Code, "reason", m.Text}, "The server says goodbye: %s", quoteSafe(m.Text))
 		if m.Code == wire.Replaced {
 			return errReplaced
@@ -209,7 +210,7 @@ func (cs *clientSession) handle(m wire.Message) error {
 func (cs *clientSession) need(count int) {
 	c := cs.client
 	cs.pool.Demand(count)
-	if served := c.active.count(); served >= c.maxOpen() {
+	if served := c.active.count(); served >= cs.cfg.maxOpen() {
 		if _, ok := c.crowded.pass(time.Now()); ok {
 			pool.Tell(c.log, slog.LevelWarn, "users_waiting", facts{"streams", served},
 				"Users wait at the server: %d are being served, as many as there are connections; see the limit of open files (ulimit -n, LimitNOFILE=)", served)
@@ -219,26 +220,31 @@ func (cs *clientSession) need(count int) {
 
 // registered books the server's answer for one service.
 func (cs *clientSession) registered(m wire.Registered) error {
-	c := cs.client
-	if int(m.Ref) >= len(c.cfg.Services) {
-		return fmt.Errorf("the server answers for service %d, which we do not have", m.Ref)
+	c, up := cs.client, m.Code == wire.OK
+	addr, reason := "", ""
+	if up {
+		addr = publicAddr(cs.cfg.Server, m.Addr)
+	} else {
+		reason = quoteSafe(m.Text)
 	}
-	if cs.asked[m.Ref].Add(-1) < 0 {
-		return fmt.Errorf("the server answers for service %d, which we did not ask about", m.Ref)
+	c.mu.Lock()
+	claim, err := cs.services.answered(m.Ref, m.Code)
+	news := claim != nil && c.setStatusLocked(cs, &claim.of.entry, up, addr, reason)
+	c.mu.Unlock()
+	if claim == nil {
+		return err
 	}
-	svc := c.cfg.Services[m.Ref]
-	if m.Code != wire.OK {
-		cs.final[m.Ref].Store(!mayPass(m.Code))
-		if c.setStatus(cs, int(m.Ref), false, "", quoteSafe(m.Text)) {
-			pool.Tell(c.log, slog.LevelWarn, "service_denied", facts{"service", svc.Name, "port", svc.Port, "code", m.Code, "reason", m.Text},
-				"Service %q is not up: %s%s", svc.Name, quoteSafe(m.Text), remedy(m.Code))
-		}
-		return nil
+	to := claim.of.target.Load()
+	if up {
+		to.isUpAt(m.Addr, cs.remote)
 	}
-	addr := publicAddr(c.cfg.Server, m.Addr)
-	c.targets[m.Ref].isUpAt(m.Addr, cs.remote)
-	if c.setStatus(cs, int(m.Ref), true, addr, "") {
-		c.tasks.Go(func() { cs.tellUp(svc, addr) }) // ends within warmWait
+	switch {
+	case !news:
+	case up:
+		c.tasks.Go(func() { cs.tellUp(to.service, addr) }) // ends within warmWait
+	default:
+		pool.Tell(c.log, slog.LevelWarn, "service_denied", facts{"service", to.service.Name, "port", to.service.Port, "code", m.Code, "reason", m.Text},
+			"Service %q is not up: %s%s", to.service.Name, reason, remedy(m.Code))
 	}
 	return nil
 }
@@ -249,7 +255,7 @@ func (cs *clientSession) tellUp(svc Service, addr string) {
 	defer limit.Stop()
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
-	for waiting := true; waiting && cs.pool.Active() < min(cs.client.cfg.PoolMin, cs.pool.Capacity()); {
+	for waiting := true; waiting && cs.pool.Active() < min(cs.cfg.PoolMin, cs.pool.Capacity()); {
 		select {
 		case <-tick.C:
 		case <-limit.C:

@@ -3,7 +3,6 @@ package tunnel
 import (
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	pool "github.com/tunnelpool/pool"
@@ -38,9 +37,11 @@ type ClientStats struct {
 func (c *Client) Services() []ServiceStatus {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	all := slices.Clone(c.status[:len(c.cfg.Services)])
-	for i := range all {
-		all[i].Traffic = c.targets[i].traffic.now()
+	all := make([]ServiceStatus, 0, len(c.services))
+	for _, s := range c.services {
+		st := s.status
+		st.Traffic = s.target.Load().traffic.now()
+		all = append(all, st)
 	}
 	return all
 }
@@ -49,10 +50,12 @@ func (c *Client) Services() []ServiceStatus {
 func (c *Client) Forwards() []ServiceStatus {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	all := slices.Clone(c.status[len(c.cfg.Services):])
-	for i := range all {
-		all[i].Traffic = c.forwards[i].traffic.now()
-		all[i].Traffic.Open = int(max(c.forwards[i].open.Load(), 0))
+	all := make([]ServiceStatus, 0, len(c.forwards))
+	for _, f := range c.forwards {
+		st := f.status
+		st.Traffic = f.traffic.now()
+		st.Traffic.Open = int(max(f.open.Load(), 0))
+		all = append(all, st)
 	}
 	return all
 }
@@ -84,18 +87,18 @@ func (c *Client) Stats() ClientStats {
 // Ready reports why not everything is up, or nil if it is: a session with the
 // server, and every service and forward.
 func (c *Client) Ready() error {
-	if c.leaving.Load() || c.streams.Err() != nil {
-		return errors.New("the client is stopping")
-	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.stopping || c.streams.Err() != nil {
+		return errors.New("the client is stopping")
+	}
 	return c.missingLocked()
 }
 
 // missingLocked names a service or forward that is not up, and why.
 func (c *Client) missingLocked() error {
-	for _, s := range c.status {
-		if !s.Up {
+	for _, e := range c.entriesLocked() {
+		if s := &e.status; !s.Up {
 			return fmt.Errorf("%q is not up: %s", s.Name, s.Reason)
 		}
 	}

@@ -17,10 +17,11 @@ import (
 // open begins a stream that the server announced, for a user at an address.
 func (cs *clientSession) open(number uint32, ref uint16, user string, end streamEnd) error {
 	c := cs.client
-	if int(ref) >= len(c.cfg.Services) {
+	to := cs.targetOf(ref)
+	if to == nil {
 		return fmt.Errorf("the server opened a stream for service %d, which we do not have", ref)
 	}
-	taken, err := c.announced.enter(number, end)
+	taken, err := cs.numbers.announced.enter(number, end)
 	if err != nil {
 		return fmt.Errorf("the server opened stream %d: %w", number, err)
 	}
@@ -31,29 +32,41 @@ func (cs *clientSession) open(number uint32, ref uint16, user string, end stream
 		return nil
 	}
 	c.active.add()
+	cs.active.add()
 	c.tasks.Add(1)
-	go cs.attend(number, ref, user, end) // ends with the stream, or when that is at rest
+	go cs.attend(number, to, user, end) // ends with the stream, or when that is at rest
+	return nil
+}
+
+// targetOf is where users of a service are led now, nil if there is no such
+// service. One that is withdrawn is there until the server has confirmed it.
+func (cs *clientSession) targetOf(ref uint16) *target {
+	cs.client.mu.Lock()
+	defer cs.client.mu.Unlock()
+	if claim := cs.services.byRef[ref]; claim != nil {
+		return claim.of.target.Load()
+	}
 	return nil
 }
 
 // attend serves one user: its connection, and a stream on it.
-func (cs *clientSession) attend(number uint32, ref uint16, user string, end streamEnd) {
-	c := cs.client
-	conn, err := c.announced.take(c.streams, end)
+func (cs *clientSession) attend(number uint32, target *target, user string, end streamEnd) {
+	c, announced := cs.client, &cs.numbers.announced
+	conn, err := announced.take(c.streams, end)
 	if err != nil {
 		c.count.unstarted.Add(1)
 		pool.Tell(c.log, slog.LevelDebug, "stream_not_served", facts{"stream", number, "error", err},
 			"Stream %d: its connection is not here: %v", number, err)
-		c.attended(number)
+		cs.attended(number)
 		return
 	}
-	target, reached := c.targets[ref], false
+	reached := false
 	target.traffic.open.Add(1)
 	relay.Attend(c.streams, conn, relay.Task{
 		Number:    number,
 		StartWait: pairWait,
 		Commit: func() bool {
-			committed := c.announced.commit(number)
+			committed := announced.commit(number)
 			if committed {
 				c.count.streams.Add(1)
 				target.traffic.streams.Add(1)
@@ -80,15 +93,16 @@ func (cs *clientSession) attend(number uint32, ref uint16, user string, end stre
 		if res.Err != nil && pool.Wanted(c.log, slog.LevelDebug) {
 			pool.Tell(c.log, slog.LevelDebug, "stream_broke", facts{"stream", number, "error", res.Err}, "Stream %d broke: %v", number, res.Err)
 		}
-		c.attended(number)
+		cs.attended(number)
 	})
 }
 
 // attended ends what open began.
-func (c *Client) attended(number uint32) {
-	c.announced.over(number)
-	c.active.done()
-	c.tasks.Done()
+func (cs *clientSession) attended(number uint32) {
+	cs.numbers.announced.over(number)
+	cs.active.done()
+	cs.client.active.done()
+	cs.client.tasks.Done()
 }
 
 // dialTarget connects to a target, once per user. Failures are told now and
@@ -115,7 +129,7 @@ func (c *Client) reach(ctx context.Context, t *target) (net.Conn, []service.Fail
 	all, its, most := c.served.Add(1), t.served.Add(1), t.service.MaxStreams
 	var full error
 	switch {
-	case all > int64(c.cfg.MaxStreams):
+	case all > int64(c.cfg.Load().MaxStreams):
 		full = errOverloaded
 	case most > 0 && its > int64(most):
 		full = errServiceFull

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"reflect"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -13,7 +14,6 @@ import (
 	pool "github.com/tunnelpool/pool"
 	"github.com/tunnelpool/pool/internal/proxyheader"
 	"github.com/tunnelpool/pool/internal/service"
-	"github.com/tunnelpool/pool/internal/shape"
 )
 
 // Defaults and bounds of what a service can have beside its targets.
@@ -23,16 +23,23 @@ const (
 	MinHealthInterval     = 100 * time.Millisecond
 )
 
-// target is what the client remembers of where one service leads to.
+// target is what the client remembers of where one service leads to, in one
+// configuration.
 type target struct {
 	service Service
 	all     *service.Targets
+	watch   func() // ends the health checks; nil while there are none; guarded by Client.mu
+	headers proxyheader.Version
+	*lasting
+}
+
+// lasting is what a service's targets of all configurations have in common.
+type lasting struct {
 	trouble seldom
 	lost    seldom       // datagrams
-	limit   *shape.Limit // of all its streams together; nil: none
+	rate    liveRate     // of all its streams together
 	served  atomic.Int64 // streams that it has
 	traffic targetTraffic
-	headers proxyheader.Version            // 0: none
 	public  atomic.Pointer[netip.AddrPort] // the service's, for headers; nil: not known yet
 }
 
@@ -81,28 +88,51 @@ func (s *Service) checkTargets() error {
 	return nil
 }
 
-// newTarget prepares what a service leads to.
-func (c *Client) newTarget(s Service) *target {
-	t := &target{service: s, limit: shape.New(s.Rate)}
+// newTarget prepares what a service leads to. It goes on where the former target of
+// the service ends, if there was one.
+func (c *Client) newTarget(s Service, former *target) *target {
+	t := &target{service: s}
 	t.headers, _ = proxyheader.ParseVersion(s.ProxyProtocol) // 0 if there is to be none
-	t.all = service.NewTargets(splitTargets(s), s.ConnectTimeout, func(ch service.Change) { c.targetChanged(s.Name, ch) })
+	if former != nil && reflect.DeepEqual(former.service.checked(), s.checked()) {
+		t.all = former.all
+	} else {
+		t.all = service.NewTargets(splitTargets(s), s.ConnectTimeout, func(ch service.Change) { c.targetChanged(s.Name, ch) })
+	}
+	if former != nil {
+		t.lasting = former.lasting
+	} else {
+		t.lasting = new(lasting)
+	}
 	return t
 }
 
-// watchTargets checks the health of all targets for which that was asked, whether
-// the server can be reached or not, until ctx ends.
-func (c *Client) watchTargets(ctx context.Context) {
-	for _, t := range c.targets {
-		check, err := service.ParseCheck(t.service.Health)
-		if err != nil {
-			continue // none was asked for: checkTargets has seen to the rest
-		}
-		check.Interval = t.service.HealthInterval
-		if t.headers != 0 {
-			check.Preface = proxyheader.Format(t.headers, netip.AddrPort{}, netip.AddrPort{})
-		}
-		check.Timeout = min(t.service.HealthInterval, t.service.ConnectTimeout)
-		c.tasks.Go(func() { t.all.Watch(ctx, check) }) // ends with ctx
+// checked is what the state of a service's targets depends on.
+func (s Service) checked() Service {
+	return Service{Name: s.Name, Network: s.Network, Target: s.Target, ConnectTimeout: s.ConnectTimeout,
+		Health: s.Health, HealthInterval: s.HealthInterval, ProxyProtocol: s.ProxyProtocol}
+}
+
+// watchTargetLocked checks the health of a service's targets if that was asked for,
+// whether the server can be reached or not, as long as the client runs.
+func (c *Client) watchTargetLocked(t *target) {
+	check, err := service.ParseCheck(t.service.Health)
+	if err != nil {
+		return // none was asked for: checkTargets has seen to the rest
+	}
+	check.Interval = t.service.HealthInterval
+	if t.headers != 0 {
+		check.Preface = proxyheader.Format(t.headers, netip.AddrPort{}, netip.AddrPort{})
+	}
+	check.Timeout = min(t.service.HealthInterval, t.service.ConnectTimeout)
+	ctx, stop := context.WithCancel(c.running)
+	t.watch = stop
+	c.tasks.Go(func() { t.all.Watch(ctx, check) }) // ends with ctx
+}
+
+// unwatchLocked ends what watchTargetLocked began.
+func (t *target) unwatchLocked() {
+	if t.watch != nil {
+		t.watch()
 	}
 }
 

@@ -19,10 +19,7 @@ import (
 func (c *Client) reachUDP(ctx context.Context, t *target) (net.Conn, wire.ResetReason, error) {
 	ctx, cancel := context.WithTimeout(ctx, t.service.ConnectTimeout) // it is the name that can take time
 	defer cancel()
-	cfg := datagram.Config{Idle: t.service.UDPIdle, Dropped: func(why error) { c.droppedBy(t, why) }}
-	if t.limit != nil {
-		cfg.Pass = t.limit.Take
-	}
+	cfg := datagram.Config{Idle: t.service.UDPIdle, Pass: t.rate.pass, Dropped: func(why error) { c.droppedBy(t, why) }}
 	conn, err := datagram.Dial(ctx, t.service.Target, cfg)
 	if err != nil {
 		return nil, service.DialReason(ctx, err), err
@@ -36,7 +33,7 @@ func (t *target) streamLimit() *shape.Limit {
 	if t.service.isUDP() {
 		return nil
 	}
-	return t.limit
+	return t.rate.limit.Load()
 }
 
 // droppedBy counts a datagram that did not get on, and tells of it now and then.

@@ -117,17 +117,17 @@ func TestClientDefaults(t *testing.T) {
 		services := []Service{{Port: 8080, Target: "localhost:3000"}, {Target: "[::1]:22"}}
 		c, err := NewClient(ClientConfig{Server: server, Key: pool.NewKey(), Services: services})
 		require.NoError(t, err, server)
-		require.Equal(t, want, c.cfg.Server)
+		require.Equal(t, want, c.cfg.Load().Server)
 		require.Equal(t, "8080", c.Services()[0].Name)
 		require.Equal(t, "[::1]:22", c.Services()[1].Name)
 		require.Empty(t, services[0].Name, "the caller's own slice was changed")
-		require.NotEmpty(t, c.cfg.Name)
-		require.NotZero(t, c.cfg.Identity)
-		require.Equal(t, DefaultPoolMin, c.cfg.PoolMin)
-		require.Equal(t, DefaultClientPoolMax, c.cfg.PoolMax)
+		require.NotEmpty(t, c.cfg.Load().Name)
+		require.NotZero(t, c.cfg.Load().Identity)
+		require.Equal(t, DefaultPoolMin, c.cfg.Load().PoolMin)
+		require.Equal(t, DefaultClientPoolMax, c.cfg.Load().PoolMax)
 		require.False(t, c.Stats().Connected)
 	}
 	c, err := NewClient(ClientConfig{Server: "h", Key: pool.NewKey(), PoolMin: 1000, Services: []Service{{Target: "h:1"}}})
 	require.NoError(t, err)
-	require.Equal(t, 1000, c.cfg.PoolMax)
+	require.Equal(t, 1000, c.cfg.Load().PoolMax)
 }

@@ -219,7 +219,7 @@ func checkBooks(t *testing.T, h *host, g *guest) {
 	books := func() (client, server pool.Stats) { return g.Stats().Pool, h.Stats().Pools[0] }
 	eventually(t, func() bool {
 		client, server := books()
-		return client.Idle == server.Idle && client.Idle >= g.cfg.PoolMin && client.Out+server.Out == 0
+		return client.Idle == server.Idle && client.Idle >= g.cfg.Load().PoolMin && client.Out+server.Out == 0
 	}, func() string {
 		client, server := books()
 		return fmt.Sprintf("the pools differ:\n%+v\n%+v", client, server)

@@ -51,7 +51,7 @@ func (g *guest) warm(t testing.TB) {
 	eventually(t, func() bool {
 		g.mu.Lock()
 		defer g.mu.Unlock()
-		return g.current != nil && g.current.forwarding.Active() >= min(g.cfg.PoolMin, defaultForwardMin)
+		return g.current != nil && g.current.forwarding.Active() >= min(g.cfg.Load().PoolMin, defaultForwardMin)
 	}, g.log.text)
 }
 

@@ -234,7 +234,7 @@ func (g *guest) up(t testing.TB) *guest {
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	require.NoError(t, g.Up(ctx), "%s", g.log.text())
-	eventually(t, func() bool { return g.Stats().Pool.Idle >= g.cfg.PoolMin },
+	eventually(t, func() bool { return g.Stats().Pool.Idle >= g.cfg.Load().PoolMin },
 		func() string { return "the pool does not warm up\n" + g.log.text() })
 	return g
 }

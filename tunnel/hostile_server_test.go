@@ -182,13 +182,13 @@ func TestOpensWithoutStart(t *testing.T) {
 	eventually(t, func() bool {
 		most = max(most, runtime.NumGoroutine()-before)
 		st := g.Stats()
-		return g.announced.last() == count && st.Open == 0
+		return g.numbers.announced.last() == count && st.Open == 0
 	}, func() string { return g.log.tail() })
 	require.Less(t, most, 2*maxPending) // those that have just given up included
 	require.Zero(t, dialed.Load())
-	g.announced.mu.Lock()
-	require.Empty(t, g.announced.announced)
-	g.announced.mu.Unlock()
+	g.numbers.announced.mu.Lock()
+	require.Empty(t, g.numbers.announced.announced)
+	g.numbers.announced.mu.Unlock()
 	t.Logf("%d streams announced and never begun: at most %d goroutines more; pool: %+v", count, most, g.Stats().Pool.Closed)
 }
 

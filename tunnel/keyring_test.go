@@ -238,7 +238,7 @@ func TestKeysKnowNothingOfEachOther(t *testing.T) {
 		receive(t, user, "in")
 
 		// Anna says that she is that client, and asks for its port and service.
-		conn, _ := p.joinAs(t, p.anna.Key, wire.Join{Identity: identity, Instance: ben.instance, Name: "bens-secret-name", LastStream: 1 << 20})
+		conn, _ := p.joinAs(t, p.anna.Key, wire.Join{Identity: identity, Instance: ben.numbers.instance, Name: "bens-secret-name", LastStream: 1 << 20})
 		asked := []wire.Message{
 			wire.Register{Ref: 0, Network: wire.NetworkTCP, Port: port, Name: "bens-secret-service"},
 			wire.Register{Ref: 1, Network: wire.NetworkTCP, Port: port, Bind: "127.0.0.1"},

@@ -21,14 +21,6 @@ func (l *ledger) last() uint32 {
 	return l.outcomes.Last()
 }
 
-// restart begins a new instance.
-func (l *ledger) restart() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.outcomes.Restart()
-	l.announced = nil
-}
-
 // open enters an announced stream, and where it will come.
 func (l *ledger) open(number uint32, end streamEnd) error {
 	l.mu.Lock()

@@ -125,9 +125,9 @@ func TestHeadersAddresses(t *testing.T) {
 		c, err := NewClient(ClientConfig{Server: "h", Key: pool.NewKey(), Services: []Service{{Target: "h:1", ProxyProtocol: "v1"}}})
 		require.NoError(t, err)
 		if tt.at != "" {
-			c.targets[0].isUpAt(tt.at, server)
+			c.services[0].target.Load().isUpAt(tt.at, server)
 		}
-		require.Equal(t, tt.want, string(c.targets[0].preface(tt.user)))
+		require.Equal(t, tt.want, string(c.services[0].target.Load().preface(tt.user)))
 	}
 }
 
@@ -140,7 +140,7 @@ func FuzzHeader(f *testing.F) {
 	f.Fuzz(func(t *testing.T, user, at string) {
 		for _, version := range []string{"v1", "v2"} {
 			c := new(Client)
-			to := c.newTarget(Service{Target: "h:1", ProxyProtocol: version})
+			to := c.newTarget(Service{Target: "h:1", ProxyProtocol: version}, nil)
 			to.isUpAt(at, &net.TCPAddr{IP: net.IPv6loopback, Port: 1})
 			reader, writer := net.Pipe()
 			go func() { // ends with the read

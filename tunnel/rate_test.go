@@ -140,21 +140,21 @@ func TestRateOfKey(t *testing.T) {
 // progress too.
 func TestKeyRateChanges(t *testing.T) {
 	var h holder
-	h.setRate(0)
-	require.Nil(t, h.limit.Load())
-	h.setRate(5000)
-	l := h.limit.Load()
+	h.rate.set(0)
+	require.Nil(t, h.rate.limit.Load())
+	h.rate.set(5000)
+	l := h.rate.limit.Load()
 	require.EqualValues(t, 5000, l.Rate())
-	h.setRate(5000)
-	h.setRate(7000)
-	require.Same(t, l, h.limit.Load())
+	h.rate.set(5000)
+	h.rate.set(7000)
+	require.Same(t, l, h.rate.limit.Load())
 	require.EqualValues(t, 7000, l.Rate())
-	h.setRate(0)
-	require.Nil(t, h.limit.Load())
+	h.rate.set(0)
+	require.Nil(t, h.rate.limit.Load())
 	require.Greater(t, l.Rate(), int64(1e14), "who has it still goes on without")
-	h.setRate(6000)
+	h.rate.set(6000)
 	require.EqualValues(t, 6000, l.Rate(), "and has the next one")
-	require.Same(t, l, h.limit.Load(), "with those who come")
+	require.Same(t, l, h.rate.limit.Load(), "with those who come")
 }
 
 // TestRateEnds: many streams wait for their turn of a rate that takes minutes for
@@ -220,6 +220,6 @@ func TestServiceFull(t *testing.T) {
 		receive(t, c, "other")
 	}
 	in[0].Close()
-	eventually(t, func() bool { return g.targets[0].served.Load() == 1 }, g.log.text)
+	eventually(t, func() bool { return g.services[0].target.Load().served.Load() == 1 }, g.log.text)
 	works(t, g)
 }

@@ -222,7 +222,7 @@ func (c *serverSession) reach(ctx context.Context, target *forwardTarget) (net.C
 	if target.network != wire.NetworkUDP {
 		return service.DialTarget(ctx, target.address, DefaultConnectTimeout)
 	}
-	conn, err := datagram.Dial(ctx, target.address, datagram.Config{Idle: DefaultUDPIdle, Pass: c.holder.pass, Dropped: func(why error) {
+	conn, err := datagram.Dial(ctx, target.address, datagram.Config{Idle: DefaultUDPIdle, Pass: c.holder.rate.pass, Dropped: func(why error) {
 		c.server.count.dropped.Add(1)
 		if muted, ok := target.trouble.pass(time.Now()); ok {
 			pool.Tell(c.server.log, slog.LevelInfo, "datagram_dropped", c.ofClient("target", target.address, "reason", why, "muted", muted),

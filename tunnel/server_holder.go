@@ -8,7 +8,6 @@ import (
 	"time"
 
 	pool "github.com/tunnelpool/pool"
-	"github.com/tunnelpool/pool/internal/shape"
 	"github.com/tunnelpool/pool/internal/wire"
 )
 
@@ -18,8 +17,7 @@ type holder struct {
 	key     pool.KeyID
 	grant   atomic.Pointer[Grant]
 	users   *crowd
-	limit   atomic.Pointer[shape.Limit] // of what passes for its users; nil: none
-	rate    *shape.Limit                // the latest, which streams may have still; guarded by Server.mu
+	rate    liveRate // of what passes for its users
 	pooled  pooledBudget
 	streams context.Context // of its users; ends when the key is taken back, or with all streams
 	revoke  context.CancelFunc
@@ -55,27 +53,7 @@ func (s *Server) entitle(h *holder, grant Grant) {
 		places = min(places, grant.MaxStreams)
 	}
 	h.users.resize(places)
-	h.setRate(grant.Rate)
-}
-
-// noRate is more bytes a second than any line carries.
-const noRate = 1 << 50
-
-// setRate changes the limit, for streams in progress too: those that have one.
-func (h *holder) setRate(bytes int64) {
-	switch {
-	case bytes > 0 && h.rate == nil:
-		h.rate = shape.New(bytes)
-	case bytes > 0 && h.rate.Rate() != bytes:
-		h.rate.SetRate(bytes)
-	case bytes <= 0 && h.limit.Load() != nil:
-		h.rate.SetRate(noRate) // for those in progress
-	}
-	if bytes <= 0 {
-		h.limit.Store(nil)
-		return
-	}
-	h.limit.Store(h.rate)
+	h.rate.set(grant.Rate)
 }
 
 func (s *Server) severalKeys() bool { return s.keyring.Len() > 1 }

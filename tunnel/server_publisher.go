@@ -85,7 +85,7 @@ func (sv *published) label() string {
 // over all its sessions.
 type numbering struct {
 	instance  [16]byte
-	announced announced // the other way: streams of the client's forwards
+	announced announced // the other way: streams that the other side opens
 
 	mu   sync.Mutex
 	last uint32
@@ -105,13 +105,6 @@ func (n *numbering) next(send func(number uint32)) (number uint32, ok bool) {
 	n.last++
 	send(n.last)
 	return n.last, true
-}
-
-// restart begins at 1 again.
-func (n *numbering) restart() {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	n.last = 0
 }
 
 func (n *numbering) latest() uint32 {

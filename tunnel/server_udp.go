@@ -26,7 +26,7 @@ func (sv *published) opener() opener {
 	return func(bind string, port uint16) (net.Listener, error) {
 		address := net.JoinHostPort(bind, strconv.Itoa(int(port)))
 		// Who is not let in must not take the place of those who are.
-		cfg := datagram.Config{Idle: flowSilence, Dropped: sv.dropped, Pass: sv.holder.pass, Welcome: func(user, port net.Addr) bool {
+		cfg := datagram.Config{Idle: flowSilence, Dropped: sv.dropped, Pass: sv.holder.rate.pass, Welcome: func(user, port net.Addr) bool {
 			welcome := sv.from.allow(user)
 			if !welcome {
 				sv.server.fromElsewhere(user, port)
@@ -47,13 +47,7 @@ func (h *holder) streamLimit(network byte) *shape.Limit {
 	if network == wire.NetworkUDP {
 		return nil
 	}
-	return h.limit.Load()
-}
-
-// pass reports whether a datagram is within the rate of the key.
-func (h *holder) pass(way shape.Direction, size int) bool {
-	l := h.limit.Load()
-	return l == nil || l.Take(way, size)
+	return h.rate.limit.Load()
 }
 
 // lostDatagrams paces what is logged of them.

@@ -2,7 +2,6 @@ package tunnel
 
 import (
 	"log/slog"
-	"net"
 
 	pool "github.com/tunnelpool/pool"
 	"github.com/tunnelpool/pool/internal/wire"
@@ -11,28 +10,25 @@ import (
 // withdrawService takes a service down that its client does not want any more.
 // Nothing is opened under its number after the answer.
 func (c *serverSession) withdrawService(m wire.Withdraw) {
-	if name, public := c.takeDown(m.Ref); public != nil {
-		network := public.Network()
-		pool.Tell(c.server.log, slog.LevelInfo, "service_withdrawn", c.ofClient("service", name, "network", network, "public", public),
-			"%s: service %q on %s is withdrawn", c.name(), name, onNetwork(networkCode(network), public.String()))
-	}
+	c.takeDown(m.Ref)
 	c.link.Send(wire.Withdrawn(m))
 }
 
 // takeDown closes the port of the service that is up under ref, if there is one,
-// or leaves it to the others of its group. It says what that was; public is nil if
-// there was none.
-func (c *serverSession) takeDown(ref uint16) (name string, public net.Addr) {
+// or leaves it to the others of its group.
+func (c *serverSession) takeDown(ref uint16) {
 	s := c.server
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	sv := c.upUnderLocked(ref)
 	if sv == nil {
-		return "", nil
+		s.mu.Unlock()
+		return
 	}
-	name, public = sv.name, sv.public.Addr()
+	name, public := sv.name, sv.public.Addr()
 	c.takeDownLocked(sv, ref)
-	return name, public
+	s.mu.Unlock()
+	pool.Tell(s.log, slog.LevelInfo, "service_withdrawn", c.ofClient("service", name, "network", public.Network(), "public", public),
+		"%s: service %q is withdrawn from %s", c.name(), name, onNetwork(sv.network, public.String()))
 }
 
 func (c *serverSession) takeDownLocked(sv *published, ref uint16) {

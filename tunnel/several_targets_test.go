@@ -106,7 +106,7 @@ func onCarriers(t *testing.T, target string, change ...func(*ClientConfig)) *gue
 	t.Helper()
 	h := startServer(t, pool.TLSPlain, onePooled)
 	g := startClient(t, h, target, append(change, func(cfg *ClientConfig) { cfg.PoolMin, cfg.PoolMax = 1, 1 })...)
-	carriersUp(t, h, g.cfg.Carriers)
+	carriersUp(t, h, g.cfg.Load().Carriers)
 	g.dial(t)
 	eventually(t, func() bool { return g.Stats().Streams == 1 }, g.log.text)
 	t.Cleanup(func() {

@@ -35,7 +35,7 @@ func startOver(t *testing.T, mode pool.TLSMode, target string, oneWay, heartbeat
 	g := startClient(t, h, target, append(change, over)...)
 	eventually(t, func() bool {
 		s := h.Stats()
-		return len(s.Pools) == 1 && s.Pools[0].Idle >= g.cfg.PoolMin && g.Stats().RoundTrip > 0
+		return len(s.Pools) == 1 && s.Pools[0].Idle >= g.cfg.Load().PoolMin && g.Stats().RoundTrip > 0
 	}, func() string { return fmt.Sprintf("the pool is not warm: %+v", h.Stats().Pools) })
 	return h, g, link
 }

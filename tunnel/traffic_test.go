@@ -233,6 +233,6 @@ func TestRecycling(t *testing.T) {
 		require.LessOrEqual(t, client.Pool.Created, uint64(client.Pool.Capacity))
 		require.LessOrEqual(t, server.Pools[0].Created, uint64(client.Pool.Capacity))
 		t.Logf("2000 users, %d connections created (server %d), capacity %d, PoolMin %d; closed %v",
-			client.Pool.Created, server.Pools[0].Created, client.Pool.Capacity, g.cfg.PoolMin, client.Pool.Closed)
+			client.Pool.Created, server.Pools[0].Created, client.Pool.Capacity, g.cfg.Load().PoolMin, client.Pool.Closed)
 	})
 }

@@ -103,7 +103,7 @@ func TestUDPSizes(t *testing.T) {
 	inEachMode(t, func(t *testing.T, mode pool.TLSMode) {
 		h := startServer(t, mode, onePooled)
 		g := startClient(t, h, "", udpService(packetTarget(t, echoPacket)), func(cfg *ClientConfig) { cfg.PoolMin, cfg.PoolMax = 1, 1 })
-		carriersUp(t, h, g.cfg.Carriers)
+		carriersUp(t, h, g.cfg.Load().Carriers)
 		for range 2 { // the second finds no pooled connection idle
 			c := udpUser(t, g.public(0))
 			for _, size := range []int{1, 0, 2, 512, 1400, 1472, 8192, 9000, 32 << 10, 65506, 65507, 3} {
@@ -132,7 +132,7 @@ func TestUDPOrder(t *testing.T) {
 				}
 			})
 			g := startClient(t, h, "", udpService(packetTarget(t, echoPacket)), change)
-			carriersUp(t, h, max(g.cfg.Carriers, 0))
+			carriersUp(t, h, max(g.cfg.Load().Carriers, 0))
 			var users sync.WaitGroup
 			for i := range 20 {
 				c := udpUser(t, g.public(0))
@@ -358,7 +358,7 @@ func TestUDPDrain(t *testing.T) {
 				<-h.done
 				return
 			}
-			cfg := g.cfg
+			cfg := *g.cfg.Load()
 			g.stop()
 			<-g.done
 			next := runClient(t, cfg).up(t)
