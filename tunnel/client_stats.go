@@ -10,6 +10,7 @@ import (
 
 // ClientStats are a client's state and its counters since it was made.
 type ClientStats struct {
+	Name        string // the client's own
 	Connected   bool
 	Addr        string          // the server's, of the current session
 	Since       time.Time       // the current session began
@@ -63,6 +64,7 @@ func (c *Client) Forwards() []ServiceStatus {
 // Stats returns the client's state and counters.
 func (c *Client) Stats() ClientStats {
 	st := ClientStats{
+		Name: c.cfg.Load().Name,
 		Services: c.Services(), Forwards: c.Forwards(), Forwarded: c.count.forwarded.Load(),
 		FromUsers: c.count.fromUsers.Load(), ToUsers: c.count.toUsers.Load(), Streams: c.count.streams.Load(), Open: c.active.count(),
 		Refused: c.count.refused.Load(), Unstarted: c.count.unstarted.Load(),
