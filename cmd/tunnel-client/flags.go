@@ -61,8 +61,8 @@ func (f *publishFlags) add(fl *pflag.FlagSet) {
 	fl.DurationVar(&f.drain, "drain", tunnel.DefaultDrain, "how long streams may finish when the client is stopped")
 	fl.StringVar(&f.logLevel, "log-level", "info", cli.Levels)
 	fl.StringVar(&f.logFormat, "log-format", logging.Text, cli.Formats+": lines for people, or one object per event")
-	cli.Files(fl, "tls-ca", "tls-cert", "tls-key", "key-file")
-	cli.Directories(fl, "state-dir")
+	settings.Files(fl, "tls-ca", "tls-cert", "tls-key", "key-file")
+	settings.Directories(fl, "state-dir")
 	settings.CommaList(fl, "reverse", "allow-from")
 }
 

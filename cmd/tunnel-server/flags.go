@@ -56,8 +56,8 @@ func (f *serveFlags) add(fl *pflag.FlagSet) {
 	fl.DurationVar(&f.drain, "drain", tunnel.DefaultDrain, "how long streams may finish when the server is stopped")
 	fl.StringVar(&f.logLevel, "log-level", "info", cli.Levels)
 	fl.StringVar(&f.logFormat, "log-format", logging.Text, cli.Formats+": lines for people, or one object per event")
-	cli.Files(fl, "tls-cert", "tls-key", "tls-client-ca", "key-file")
-	cli.Directories(fl, "state-dir")
+	settings.Files(fl, "tls-cert", "tls-key", "tls-client-ca", "key-file")
+	settings.Directories(fl, "state-dir")
 	settings.CommaList(fl, "allow-ports", "allow-forward", "allow-from", "trust-proxy")
 }
 

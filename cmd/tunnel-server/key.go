@@ -6,6 +6,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/tunnelpool/pool/internal/cli"
+	"github.com/tunnelpool/pool/internal/settings"
 )
 
 func keyCommand() *cobra.Command {
@@ -59,10 +60,10 @@ command line.`,
 
 func keyFileFlag(c *cobra.Command, file *string) {
 	c.Flags().StringVar(file, "key-file", "", "file with the tunnel's key (default: $TUNNEL_KEY, then 'key' in the state directory)")
-	cli.Files(c.Flags(), "key-file")
+	settings.Files(c.Flags(), "key-file")
 }
 
 func stateDirFlag(c *cobra.Command, dir *string) {
 	c.Flags().StringVar(dir, "state-dir", "", "state directory (default: as the server's)")
-	cli.Directories(c.Flags(), "state-dir")
+	settings.Directories(c.Flags(), "state-dir")
 }

@@ -102,7 +102,7 @@ func Configure(root *cobra.Command) {
 	root.SilenceErrors = true
 	root.SilenceUsage = true
 	root.PersistentFlags().String(settings.ConfigFlag, "", settings.ConfigUsage)
-	must(root.MarkPersistentFlagFilename(settings.ConfigFlag, "yaml", "yml"))
+	settings.Files(root.PersistentFlags(), settings.ConfigFlag)
 	root.PersistentPreRunE = func(c *cobra.Command, _ []string) error {
 		if cobrasOwn(c) || c.HasParent() && c.HasSubCommands() { // which shows what it holds
 			return nil

@@ -107,8 +107,6 @@ func Completion(t *testing.T, command func() *cobra.Command) {
 			switch usage := f.Usage; {
 			case f.Name == "state-dir":
 				require.Equal(t, "16", directive, "%s --%s: directories", words, f.Name)
-			case f.Name == "config":
-				require.Equal(t, "8", directive, "%s --%s: files of a kind", words, f.Name)
 			case strings.Contains(usage, "file") && !strings.Contains(usage, "open files"):
 				require.Equal(t, "0", directive, "%s --%s: files", words, f.Name)
 			default:

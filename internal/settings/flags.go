@@ -6,7 +6,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 )
 
@@ -18,9 +17,24 @@ const ConfigUsage = "YAML file with settings, each called as its flag"
 
 // What a flag can be besides its type.
 const (
-	commandOnly = "tunnelpool_command_only"
-	commaList   = "tunnelpool_comma_list"
+	commandOnly   = "tunnelpool_command_only"
+	commaList     = "tunnelpool_comma_list"
+	fileName      = "tunnelpool_file"
+	directoryName = "tunnelpool_directory"
 )
+
+// Files marks flags that name files. In the configuration file they are relative to
+// its directory.
+func Files(flags *pflag.FlagSet, names ...string) { annotate(flags, fileName, names) }
+
+// Directories marks flags that name directories, likewise.
+func Directories(flags *pflag.FlagSet, names ...string) { annotate(flags, directoryName, names) }
+
+// IsFile tells the flags that [Files] has marked.
+func IsFile(f *pflag.Flag) bool { return annotated(f, fileName) }
+
+// IsDirectory tells the flags that [Directories] has marked.
+func IsDirectory(f *pflag.Flag) bool { return annotated(f, directoryName) }
 
 // CommandOnly keeps flags of a command from being settings, although the program
 // has settings of that name: they mean something else.
@@ -49,11 +63,8 @@ func isSetting(f *pflag.Flag) bool {
 	return f != nil && !annotated(f, commandOnly) && f.Name != ConfigFlag && f.Name != "help" && f.Name != "version"
 }
 
-// isPath tells flags that name files and directories, which are marked so for
-// completion.
-func isPath(f *pflag.Flag) bool {
-	return annotated(f, cobra.BashCompFilenameExt) || annotated(f, cobra.BashCompSubdirsInDir)
-}
+// isPath tells flags that name files or directories.
+func isPath(f *pflag.Flag) bool { return IsFile(f) || IsDirectory(f) }
 
 // repeatable tells flags that may be given several times.
 func repeatable(f *pflag.Flag) bool {

@@ -10,7 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
@@ -37,11 +36,8 @@ func (p *program) add(fl *pflag.FlagSet) {
 	fl.BoolVar(&p.loud, "loud", false, "")
 	fl.StringArrayVarP(&p.reverse, "reverse", "R", nil, "")
 	fl.StringArrayVar(&p.from, "allow-from", nil, "")
-	for _, err := range []error{cobra.MarkFlagFilename(fl, "tls-cert"), cobra.MarkFlagDirname(fl, "state-dir")} {
-		if err != nil {
-			panic(err)
-		}
-	}
+	Files(fl, "tls-cert")
+	Directories(fl, "state-dir")
 	CommaList(fl, "allow-ports", "reverse", "allow-from")
 }
 
