@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/pflag"
 
 	pool "github.com/tunnelpool/pool"
+	"github.com/tunnelpool/pool/internal/certs"
 	"github.com/tunnelpool/pool/internal/cli"
 	"github.com/tunnelpool/pool/internal/logging"
 	"github.com/tunnelpool/pool/internal/settings"
@@ -29,6 +30,8 @@ type publishFlags struct {
 	poolMinInterval, poolMaxInterval time.Duration
 	keepAlive, heartbeat, drain      time.Duration
 	logLevel, logFormat              string
+
+	certs *certs.Store // what the flags of TLS name, once clientConfig has read it
 }
 
 // add defines the flags, with their defaults.
@@ -152,22 +155,10 @@ func (f *publishFlags) tlsConfig(mode pool.TLSMode) (*tls.Config, error) {
 	case mode != pool.TLSVerified && f.tlsCert != "":
 		return nil, fmt.Errorf("--tls-cert is for --tls 2; with --tls %s nobody asks for it", mode)
 	}
-	var c tls.Config
-	if f.tlsCA != "" {
-		roots, err := cli.Authorities("--tls-ca", f.tlsCA)
-		if err != nil {
-			return nil, err
-		}
-		c.RootCAs = roots
+	set, err := certs.Load(certs.Files{Cert: f.tlsCert, Key: f.tlsKey, Authorities: f.tlsCA, Flag: "--tls-ca"})
+	if err != nil {
+		return nil, err
 	}
-	if f.tlsCert != "" {
-		cert, err := tls.LoadX509KeyPair(f.tlsCert, f.tlsKey)
-		if err != nil {
-			return nil, fmt.Errorf("--tls-cert %s, --tls-key %s: %w", f.tlsCert, f.tlsKey, err)
-		}
-		// Shown whatever authorities the server names, so that it is the server
-		// who says what is wrong with it.
-		c.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &cert, nil }
-	}
-	return &c, nil
+	f.certs = certs.NewStore(set)
+	return f.certs.Client(), nil
 }

@@ -9,6 +9,7 @@ import (
 
 	pool "github.com/tunnelpool/pool"
 	"github.com/tunnelpool/pool/internal/access"
+	"github.com/tunnelpool/pool/internal/certs"
 	"github.com/tunnelpool/pool/internal/cli"
 	"github.com/tunnelpool/pool/internal/logging"
 	"github.com/tunnelpool/pool/internal/settings"
@@ -29,6 +30,8 @@ type serveFlags struct {
 	maxSessions, maxStreams  int
 	maxPerService, maxFlows  int
 	logLevel, logFormat      string
+
+	certs *certs.Store // what the flags of TLS name, once serverConfig has read it
 }
 
 // add defines the flags, with their defaults.
@@ -120,6 +123,7 @@ func orNone(d time.Duration) time.Duration {
 	return d
 }
 
+// certificate reads what TLS mode 2 shows to clients, and demands of them.
 func (f *serveFlags) certificate(mode pool.TLSMode) (*tls.Config, error) {
 	switch {
 	case f.tlsClientCA != "" && mode != pool.TLSVerified:
@@ -128,23 +132,18 @@ func (f *serveFlags) certificate(mode pool.TLSMode) (*tls.Config, error) {
 		return nil, fmt.Errorf("--tls-cert and --tls-key go together")
 	case f.tlsCert == "" && mode == pool.TLSVerified:
 		return nil, fmt.Errorf("--tls 2 needs --tls-cert and --tls-key")
-	case f.tlsCert == "":
-		return nil, nil
-	case mode != pool.TLSVerified:
+	case f.tlsCert != "" && mode != pool.TLSVerified:
 		return nil, fmt.Errorf("--tls-cert is for --tls 2; with --tls %s nobody would verify it", mode)
 	}
-	cert, err := tls.LoadX509KeyPair(f.tlsCert, f.tlsKey)
+	set, err := certs.Load(certs.Files{Cert: f.tlsCert, Key: f.tlsKey, Authorities: f.tlsClientCA, Flag: "--tls-client-ca"})
 	if err != nil {
-		return nil, fmt.Errorf("--tls-cert %s, --tls-key %s: %w", f.tlsCert, f.tlsKey, err)
+		return nil, err
 	}
-	c := &tls.Config{Certificates: []tls.Certificate{cert}}
-	if f.tlsClientCA != "" {
-		if c.ClientCAs, err = cli.Authorities("--tls-client-ca", f.tlsClientCA); err != nil {
-			return nil, err
-		}
-		c.ClientAuth = tls.RequireAndVerifyClientCert
+	f.certs = certs.NewStore(set)
+	if set.Empty() {
+		return nil, nil
 	}
-	return c, nil
+	return f.certs.Server(), nil
 }
 
 // flagOf names the flag that sets a field of the configuration.

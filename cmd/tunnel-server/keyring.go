@@ -5,19 +5,23 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"sync"
 
 	pool "github.com/tunnelpool/pool"
 	"github.com/tunnelpool/pool/internal/cli"
 	"github.com/tunnelpool/pool/internal/config"
 	"github.com/tunnelpool/pool/internal/keyfile"
+	"github.com/tunnelpool/pool/internal/watch"
 	"github.com/tunnelpool/pool/tunnel"
 )
 
 // keys are those of a running server: the tunnel's own, and the file's.
 type keys struct {
 	ring *tunnel.Keyring
+	path string // of the file
+
+	mu   sync.Mutex // guards what follows
 	own  config.KeySource
-	path string
 	file keyfile.File
 }
 
@@ -43,11 +47,16 @@ func loadKeys(keyFile, stateDir string) (*keys, error) {
 	return k, nil
 }
 
-// follow applies what becomes of the file until ctx ends.
+// follow applies what becomes of the files until ctx ends.
 func (k *keys) follow(ctx context.Context, log pool.Logger) {
+	var own sync.WaitGroup
+	own.Go(func() { // ends with ctx
+		watch.Files(ctx, k.ownFile, nil, func(map[string]watch.Content) { k.followOwn(log) })
+	})
+	defer own.Wait()
 	keyfile.Watch(ctx, k.path, k.file, func(f keyfile.File, err error) {
 		if err == nil {
-			err = k.ring.Set(f.Grants(k.own.Key)...)
+			err = k.set(func() { k.file = f })
 		}
 		if err != nil {
 			pool.Tell(log, slog.LevelWarn, "keys_refused", pool.Facts{"path", k.path, "error", err}, "%v; the keys stay as they were", err)
@@ -55,6 +64,56 @@ func (k *keys) follow(ctx context.Context, log pool.Logger) {
 		}
 		k.tell(log, "The keys have changed")
 	})
+}
+
+// ownFile is the file of the tunnel's own key, if it is from one.
+func (k *keys) ownFile() []watch.File {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.own.Path == "" {
+		return nil
+	}
+	return []watch.File{{Path: k.own.Path, Read: config.ReadKeyFile, Known: watch.Content{Data: k.own.Key.Text()}}}
+}
+
+// followOwn applies what has become of the tunnel's own key.
+func (k *keys) followOwn(log pool.Logger) {
+	k.mu.Lock()
+	former := k.own
+	k.mu.Unlock()
+	own, err := config.KeyFile(former.Path)
+	if err == nil {
+		if own.Key.ID() == former.Key.ID() {
+			return // it is back
+		}
+		err = k.set(func() { k.own = own })
+	}
+	if err != nil {
+		pool.Tell(log, slog.LevelWarn, "keys_refused", pool.Facts{"path", former.Path, "error", err}, "%v; the key stays as it was", err)
+		return
+	}
+	tellOwn(log, own)
+}
+
+// tellOwn says that the tunnel's own key is another one.
+func tellOwn(log pool.Logger, own config.KeySource) {
+	if own.Loose {
+		pool.Tell(log, slog.LevelWarn, "key_readable", pool.Facts{"path", own.Path}, "Others on this machine can read the key: chmod 600 %s", own.Path)
+	}
+	pool.Tell(log, slog.LevelInfo, "key_changed", pool.Facts{"path", own.Path, "key_id", own.Key.ID()}, "The tunnel's own key has changed, %s: key %v", own.Path, own.Key.ID())
+}
+
+// set changes the keys, or nothing: after an error they are what they were.
+func (k *keys) set(change func()) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	own, file := k.own, k.file
+	change()
+	if err := k.ring.Set(k.file.Grants(k.own.Key)...); err != nil {
+		k.own, k.file = own, file
+		return err
+	}
+	return nil
 }
 
 // tell says which keys are let in.

@@ -83,7 +83,8 @@ func serve(c *cobra.Command, f serveFlags) error {
 	defer manager(server, log).Follow(c.Context())()
 	following, stop := context.WithCancel(context.WithoutCancel(c.Context())) // while streams finish too
 	var tasks sync.WaitGroup
-	tasks.Go(func() { keys.follow(following, log) }) // ends with following
+	tasks.Go(func() { keys.follow(following, log) })                         // ends with following
+	tasks.Go(func() { f.certs.Follow(following, cli.TellCertificate(log)) }) // likewise
 	defer tasks.Wait()
 	defer stop()
 	return server.Run(c.Context())

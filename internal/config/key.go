@@ -95,6 +95,21 @@ func givenKey(keyFile string) (KeySource, error) {
 	return KeySource{}, nil
 }
 
+// ReadKeyFile returns the line that a file with a key should have.
+func ReadKeyFile(path string) ([]byte, error) {
+	line, err := readLine(path)
+	return []byte(line), err
+}
+
+// KeyFile reads a key from a file.
+func KeyFile(path string) (KeySource, error) {
+	line, err := readLine(path)
+	if err != nil {
+		return KeySource{}, err
+	}
+	return parseKeyFile(path, line)
+}
+
 func parseKeyFile(path, text string) (KeySource, error) {
 	key, err := pool.ParseKey(text)
 	if err != nil {
