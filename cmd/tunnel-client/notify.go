@@ -12,9 +12,9 @@ import (
 
 // manager is who started the client, as far as it wants to know. The client is
 // ready when all that it publishes and forwards is up.
-func manager(client *tunnel.Client, server string, log pool.Logger) *notify.Manager {
+func manager(client *tunnel.Client, server func() string, log pool.Logger) *notify.Manager {
 	return notify.New(notify.Program{Logger: log, Up: client.Up,
-		Status: func() string { return statusLine(client.Stats(), server) }})
+		Status: func() string { return statusLine(client.Stats(), server()) }})
 }
 
 // statusLine tells in a line how the client does, and of the first service or

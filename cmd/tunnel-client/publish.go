@@ -1,9 +1,11 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 	"net"
+	"sync"
 
 	"github.com/spf13/cobra"
 
@@ -63,9 +65,8 @@ func publish(c *cobra.Command, f publishFlags) error {
 	}
 	progress := &warming{Logger: log}
 	cfg.Logger = progress
-	for _, warning := range settings.From(c.Context()).Warnings {
-		pool.Tell(log, slog.LevelWarn, "settings_doubtful", pool.Facts{"reason", warning}, "%s", warning)
-	}
+	now := settings.From(c.Context())
+	cli.TellWarnings(log, now)
 	dir, err := config.StateDir(f.stateDir)
 	if err != nil {
 		return cli.Usage(err)
@@ -79,12 +80,8 @@ func publish(c *cobra.Command, f publishFlags) error {
 		return cli.Usage(err)
 	}
 	client, err := tunnel.NewClient(cfg)
-	var op *net.OpError
-	switch {
-	case errors.As(err, &op):
-		return cli.ListenError("-L", "an address of this machine", op)
-	case err != nil:
-		return cli.ConfigError(err, flagOf)
+	if err != nil {
+		return refused(err)
 	}
 	if key.Loose {
 		pool.Tell(log, slog.LevelWarn, "key_readable", pool.Facts{"path", key.Path}, "Others on this machine can read the key: chmod 600 %s", key.Path)
@@ -93,9 +90,27 @@ func publish(c *cobra.Command, f publishFlags) error {
 		pool.Facts{"program", "tunnel-client", "version", cli.Version(), "server", f.server, "tls", f.tlsMode, "key_id", key.Key.ID()},
 		"tunnel-client %s, server %s, TLS mode %s, key %v", cli.Version(), f.server, f.tlsMode, key.Key.ID())
 	defer slack.Release()()
-	defer manager(client, f.server, log).Follow(c.Context())()
+	r := &running{client: client, log: log, certs: f.certs, started: now, stateDir: dir, flags: f, cfg: cfg, key: key}
+	manager := manager(client, r.server, log)
+	defer manager.Follow(c.Context())()
+	reload := cli.Reload{Settings: now, Logger: log, Try: r.reload, Around: manager.Reload}
+	following, stop := context.WithCancel(c.Context())
+	var tasks sync.WaitGroup
+	tasks.Go(func() { r.follow(following) })      // ends with following
+	tasks.Go(func() { reload.Follow(following) }) // likewise
+	defer tasks.Wait()
+	defer stop()
 	if len(cfg.Services) > 0 {
 		defer progress.follow(c.Context(), client, f.poolMin)()
 	}
 	return client.Run(c.Context())
+}
+
+// refused is why the client does not take a configuration.
+func refused(err error) error {
+	var op *net.OpError
+	if errors.As(err, &op) {
+		return cli.ListenError("-L", "an address of this machine", op)
+	}
+	return cli.ConfigError(err, flagOf)
 }

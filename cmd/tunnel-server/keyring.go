@@ -78,9 +78,7 @@ func (k *keys) ownFile() []watch.File {
 
 // followOwn applies what has become of the tunnel's own key.
 func (k *keys) followOwn(log pool.Logger) {
-	k.mu.Lock()
-	former := k.own
-	k.mu.Unlock()
+	former := k.ownKey()
 	own, err := config.KeyFile(former.Path)
 	if err == nil {
 		if own.Key.ID() == former.Key.ID() {
@@ -93,6 +91,22 @@ func (k *keys) followOwn(log pool.Logger) {
 		return
 	}
 	tellOwn(log, own)
+}
+
+// ownKey is the tunnel's own key.
+func (k *keys) ownKey() config.KeySource {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.own
+}
+
+// useOwn replaces the tunnel's own key by one of another place.
+func (k *keys) useOwn(own config.KeySource, log pool.Logger) error {
+	if err := k.set(func() { k.own = own }); err != nil {
+		return err
+	}
+	tellOwn(log, own)
+	return nil
 }
 
 // tellOwn says that the tunnel's own key is another one.

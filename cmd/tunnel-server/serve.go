@@ -56,9 +56,8 @@ func serve(c *cobra.Command, f serveFlags) error {
 		return err
 	}
 	cfg.Logger = log
-	for _, warning := range settings.From(c.Context()).Warnings {
-		pool.Tell(log, slog.LevelWarn, "settings_doubtful", pool.Facts{"reason", warning}, "%s", warning)
-	}
+	now := settings.From(c.Context())
+	cli.TellWarnings(log, now)
 	// The key comes last: one made by a start that then fails would never be
 	// shown.
 	if err := listen(&cfg); err != nil {

@@ -13,12 +13,14 @@ import (
 type Store struct {
 	mu     sync.RWMutex // guards what follows
 	set    *Set
+	server *tls.Config // asks for set with every handshake
 	client *tls.Config // made of set
 }
 
 // NewStore makes a store that holds a set.
 func NewStore(set *Set) *Store {
 	s := new(Store)
+	s.server = &tls.Config{GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) { return s.Set().forServer(), nil }}
 	s.Use(set)
 	return s
 }
@@ -37,7 +39,7 @@ func (s *Store) useLocked(set *Set) {
 			// Shown whatever authorities the server names, so that it is the server
 			// who says what is wrong with it.
 			s.client.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
-				if cert := s.now().cert; cert != nil {
+				if cert := s.Set().cert; cert != nil {
 					return cert, nil
 				}
 				return new(tls.Certificate), nil // no longer any
@@ -47,27 +49,28 @@ func (s *Store) useLocked(set *Set) {
 	s.set = set
 }
 
-func (s *Store) now() *Set {
+// Set is what the store holds.
+func (s *Store) Set() *Set {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	return s.set
 }
 
-// Server returns the configuration of a server: every handshake has what the store
-// holds then.
-func (s *Store) Server() *tls.Config {
-	return &tls.Config{GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {
-		set := s.now()
-		c := new(tls.Config)
-		if set.cert != nil {
-			c.Certificates = []tls.Certificate{*set.cert}
-		}
-		if set.authorities != nil {
-			c.ClientCAs, c.ClientAuth = set.authorities, tls.RequireAndVerifyClientCert
-			c.SessionTicketsDisabled = true // a ticket would outlive the trust that it was given in
-		}
-		return c, nil
-	}}
+// Server returns the configuration of a server, always the same one: every handshake
+// has what the store holds then.
+func (s *Store) Server() *tls.Config { return s.server }
+
+// forServer is what one handshake has.
+func (s *Set) forServer() *tls.Config {
+	c := new(tls.Config)
+	if s.cert != nil {
+		c.Certificates = []tls.Certificate{*s.cert}
+	}
+	if s.authorities != nil {
+		c.ClientCAs, c.ClientAuth = s.authorities, tls.RequireAndVerifyClientCert
+		c.SessionTicketsDisabled = true // a ticket would outlive the trust that it was given in
+	}
+	return c
 }
 
 // Client returns the configuration of a client: every handshake shows the
@@ -84,7 +87,7 @@ func (s *Store) Client() *tls.Config {
 // every change, one call at a time: the new set, or why the former one is kept.
 func (s *Store) Follow(ctx context.Context, told func(*Set, error)) {
 	watch.Files(ctx, s.list, nil, func(map[string]watch.Content) {
-		former := s.now()
+		former := s.Set()
 		set, err := Load(former.files)
 		if err != nil {
 			told(nil, err)
@@ -104,7 +107,7 @@ func (s *Store) Follow(ctx context.Context, told func(*Set, error)) {
 
 // list is the files to follow.
 func (s *Store) list() (files []watch.File) {
-	set := s.now()
+	set := s.Set()
 	for path, content := range set.contents {
 		files = append(files, watch.File{Path: path, Read: read, Known: content})
 	}
