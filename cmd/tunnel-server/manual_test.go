@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"os"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -31,4 +32,13 @@ func TestKeyNamesAreOffered(t *testing.T) {
 	clitest.Offers(t, command, "key revoke anna")
 	elsewhere := t.TempDir()
 	clitest.Offers(t, command, "key revoke --state-dir "+elsewhere, "default")
+}
+
+func TestDocumentedSettings(t *testing.T) {
+	clitest.Settings(t, command, "All settings of the server", append([]string{"bind", "tls", "heartbeat"}, "listen", "state-dir", "log-format"))
+	clitest.Example(t, command, "For the server")
+	packaged, err := os.ReadFile("../../deploy/etc/server.yaml")
+	require.NoError(t, err)
+	clitest.Valid(t, command, string(packaged))
+	clitest.Valid(t, command, clitest.Uncommented(string(packaged)))
 }

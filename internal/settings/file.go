@@ -120,7 +120,7 @@ func meant(name string, program *pflag.FlagSet) string {
 			return fmt.Sprintf("; did you mean %q?", f.Name)
 		}
 	}
-	if near := spelling.Nearest(bare, known(program), 2+len(bare)/8); near != "" {
+	if near := spelling.Nearest(bare, Names(program), 2+len(bare)/8); near != "" {
 		return fmt.Sprintf("; did you mean %q?", near)
 	}
 	return "; --help shows the flags, and they are the settings"

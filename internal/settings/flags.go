@@ -72,8 +72,8 @@ func repeatable(f *pflag.Flag) bool {
 	return ok
 }
 
-// known are the names of a program's settings.
-func known(program *pflag.FlagSet) (names []string) {
+// Names are the names of a program's settings.
+func Names(program *pflag.FlagSet) (names []string) {
 	program.VisitAll(func(f *pflag.Flag) {
 		if isSetting(f) {
 			names = append(names, f.Name)

@@ -27,7 +27,7 @@ func Variable(flag string) string {
 // not given.
 func variables(program *pflag.FlagSet) (*koanf.Koanf, error) {
 	flags := make(map[string]*pflag.Flag) // by variable
-	for _, name := range known(program) {
+	for _, name := range Names(program) {
 		flags[Variable(name)] = program.Lookup(name)
 	}
 	var wrong error
@@ -69,7 +69,7 @@ func several(text string) (values []string) {
 // others are other programs' business.
 func misspelt(program *pflag.FlagSet) (warnings []string) {
 	names := []string{ConfigFlag}
-	names = append(names, known(program)...)
+	names = append(names, Names(program)...)
 	for _, pair := range os.Environ() {
 		variable, text, _ := strings.Cut(pair, "=")
 		rest, ours := strings.CutPrefix(variable, Prefix)
