@@ -10,7 +10,9 @@ import (
 
 // ClientStats are a client's state and its counters since it was made.
 type ClientStats struct {
-	Name        string // the client's own
+	Name        string       // the client's own
+	Server      string       // HOST:PORT as configured
+	TLS         pool.TLSMode // likewise
 	Connected   bool
 	Addr        string          // the server's, of the current session
 	Since       time.Time       // the current session began
@@ -63,8 +65,9 @@ func (c *Client) Forwards() []ServiceStatus {
 
 // Stats returns the client's state and counters.
 func (c *Client) Stats() ClientStats {
+	cfg := c.cfg.Load()
 	st := ClientStats{
-		Name: c.cfg.Load().Name,
+		Name: cfg.Name, Server: cfg.Server, TLS: cfg.TLS,
 		Services: c.Services(), Forwards: c.Forwards(), Forwarded: c.count.forwarded.Load(),
 		FromUsers: c.count.fromUsers.Load(), ToUsers: c.count.toUsers.Load(), Streams: c.count.streams.Load(), Open: c.active.count(),
 		Refused: c.count.refused.Load(), Unstarted: c.count.unstarted.Load(),

@@ -71,6 +71,11 @@ func (s *Server) followKeyring() {
 	}
 }
 
+// ApplyKeyring has what the [Keyring] says now take effect before it returns, which
+// a running server does by itself within moments: users of keys that are gone are
+// cut off, their clients sent away, and nobody with such a key is let in.
+func (s *Server) ApplyKeyring() { s.applyKeyring() }
+
 // revokedFarewell bounds how long the news of its end may take to reach a
 // client whose key was taken back.
 const revokedFarewell = 300 * time.Millisecond

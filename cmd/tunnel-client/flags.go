@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/pflag"
 
 	pool "github.com/tunnelpool/pool"
+	"github.com/tunnelpool/pool/internal/admin"
 	"github.com/tunnelpool/pool/internal/certs"
 	"github.com/tunnelpool/pool/internal/cli"
 	"github.com/tunnelpool/pool/internal/logging"
@@ -30,6 +31,7 @@ type publishFlags struct {
 	poolMinInterval, poolMaxInterval time.Duration
 	keepAlive, heartbeat, drain      time.Duration
 	logLevel, logFormat              string
+	admin                            admin.Settings
 
 	certs *certs.Store // what the flags of TLS name, once clientConfig has read it
 }
@@ -62,6 +64,8 @@ func (f *publishFlags) add(fl *pflag.FlagSet) {
 	fl.DurationVar(&f.keepAlive, "keepalive", tunnel.DefaultKeepAlive, "longest idle time before TCP keep-alive probes")
 	fl.DurationVar(&f.heartbeat, "heartbeat", tunnel.DefaultHeartbeat, "time between signs of life; a server silent for three is gone")
 	fl.DurationVar(&f.drain, "drain", tunnel.DefaultDrain, "how long streams may finish when the client is stopped")
+	fl.StringVar(&f.admin.Address, "admin", "", "address of the status page and metrics, as in 127.0.0.1:10103; nobody is asked for a password there (default: none)")
+	fl.BoolVar(&f.admin.Profiles, "pprof", false, "serve Go's profiles under /debug/pprof/ of --admin")
 	fl.StringVar(&f.logLevel, "log-level", "info", cli.Levels)
 	fl.StringVar(&f.logFormat, "log-format", logging.Text, cli.Formats+": lines for people, or one object per event")
 	settings.Files(fl, "tls-ca", "tls-cert", "tls-key", "key-file")
@@ -102,6 +106,9 @@ func (f *publishFlags) clientConfig() (tunnel.ClientConfig, error) {
 		return cfg, cli.Usage(err)
 	}
 	if err := f.checkNumbers(); err != nil {
+		return cfg, cli.Usage(err)
+	}
+	if err := f.admin.Check(); err != nil {
 		return cfg, cli.Usage(err)
 	}
 	cfg = tunnel.ClientConfig{

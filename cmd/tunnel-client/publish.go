@@ -10,10 +10,13 @@ import (
 	"github.com/spf13/cobra"
 
 	pool "github.com/tunnelpool/pool"
+	"github.com/tunnelpool/pool/internal/admin"
 	"github.com/tunnelpool/pool/internal/cli"
 	"github.com/tunnelpool/pool/internal/config"
 	"github.com/tunnelpool/pool/internal/settings"
 	"github.com/tunnelpool/pool/internal/slack"
+	"github.com/tunnelpool/pool/internal/status"
+	"github.com/tunnelpool/pool/internal/tunnelmetrics"
 	"github.com/tunnelpool/pool/tunnel"
 )
 
@@ -83,6 +86,12 @@ func publish(c *cobra.Command, f publishFlags) error {
 	if err != nil {
 		return refused(err)
 	}
+	asked, err := admin.Open(c.Context(), f.admin, log)
+	if err != nil {
+		client.Close()
+		return cli.ListenError("--admin", "an address of this machine", err)
+	}
+	asked.OpenControl(dir)
 	if key.Loose {
 		pool.Tell(log, slog.LevelWarn, "key_readable", pool.Facts{"path", key.Path}, "Others on this machine can read the key: chmod 600 %s", key.Path)
 	}
@@ -103,6 +112,10 @@ func publish(c *cobra.Command, f publishFlags) error {
 	if len(cfg.Services) > 0 {
 		defer progress.follow(c.Context(), client, f.poolMin)()
 	}
+	defer asked.Serve(c.Context(), admin.Program{
+		Source:    &status.Client{About: status.NewAbout(cli.Version(), f.tlsMode, log), Client: client},
+		Collector: &tunnelmetrics.Client{Client: client, Version: cli.Version()},
+	})()
 	return client.Run(c.Context())
 }
 

@@ -20,7 +20,7 @@ import (
 
 // atStart are the settings that are read when the client starts, beside those that
 // [tunnel.Client.Reconfigure] says need a restart.
-var atStart = []string{"state-dir", "log-format"}
+var atStart = []string{"state-dir", "admin", "pprof", "log-format"}
 
 // ofServices are the settings that say what the services and forwards are.
 var ofServices = []string{

@@ -9,6 +9,7 @@ import (
 
 	pool "github.com/tunnelpool/pool"
 	"github.com/tunnelpool/pool/internal/access"
+	"github.com/tunnelpool/pool/internal/admin"
 	"github.com/tunnelpool/pool/internal/certs"
 	"github.com/tunnelpool/pool/internal/cli"
 	"github.com/tunnelpool/pool/internal/logging"
@@ -30,6 +31,7 @@ type serveFlags struct {
 	maxSessions, maxStreams  int
 	maxPerService, maxFlows  int
 	logLevel, logFormat      string
+	admin                    admin.Settings
 
 	certs *certs.Store // what the flags of TLS name, once serverConfig has read it
 }
@@ -57,6 +59,8 @@ func (f *serveFlags) add(fl *pflag.FlagSet) {
 	fl.IntVar(&f.maxPerService, "max-streams-per-service", 0, "most users of one service (default: three quarters of --max-streams)")
 	fl.IntVar(&f.maxFlows, "max-flows", 0, fmt.Sprintf("most users of one UDP service (default %d, or --max-streams-per-service if that is less)", tunnel.DefaultMaxFlows))
 	fl.DurationVar(&f.drain, "drain", tunnel.DefaultDrain, "how long streams may finish when the server is stopped")
+	fl.StringVar(&f.admin.Address, "admin", "", "address of the status page and metrics, as in 127.0.0.1:10102; nobody is asked for a password there (default: none)")
+	fl.BoolVar(&f.admin.Profiles, "pprof", false, "serve Go's profiles under /debug/pprof/ of --admin")
 	fl.StringVar(&f.logLevel, "log-level", "info", cli.Levels)
 	fl.StringVar(&f.logFormat, "log-format", logging.Text, cli.Formats+": lines for people, or one object per event")
 	settings.Files(fl, "tls-cert", "tls-key", "tls-client-ca", "key-file")
@@ -103,6 +107,9 @@ func (f *serveFlags) serverConfig() (tunnel.ServerConfig, error) {
 		if check.bad {
 			return tunnel.ServerConfig{}, cli.Usagef("%s", check.what)
 		}
+	}
+	if err := f.admin.Check(); err != nil {
+		return tunnel.ServerConfig{}, cli.Usage(err)
 	}
 	cfg := tunnel.ServerConfig{
 		Listen: f.listen, Bind: f.bind, AllowPorts: f.allowPorts, AllowForward: f.allowForward, AllowFrom: from.Prefixes(),

@@ -54,16 +54,40 @@ func (k *keys) follow(ctx context.Context, log pool.Logger) {
 		watch.Files(ctx, k.ownFile, nil, func(map[string]watch.Content) { k.followOwn(log) })
 	})
 	defer own.Wait()
-	keyfile.Watch(ctx, k.path, k.file, func(f keyfile.File, err error) {
-		if err == nil {
-			err = k.set(func() { k.file = f })
+	k.mu.Lock()
+	known := k.file
+	k.mu.Unlock()
+	keyfile.Watch(ctx, k.path, known, func(f keyfile.File, err error) { _ = k.useFile(f, err, log) })
+}
+
+// reload reads the file of keys at once, and returns when what it says is in effect
+// at the server.
+func (k *keys) reload(server *tunnel.Server, log pool.Logger) error {
+	f, err := keyfile.Read(k.path)
+	if err = k.useFile(f, err, log); err == nil {
+		server.ApplyKeyring()
+	}
+	return err
+}
+
+// useFile applies what the file of keys holds, unless that is in use already, or
+// tells why it cannot be.
+func (k *keys) useFile(f keyfile.File, err error, log pool.Logger) error {
+	if err == nil {
+		k.mu.Lock()
+		known := f.Same(k.file)
+		k.mu.Unlock()
+		if known {
+			return nil
 		}
-		if err != nil {
-			pool.Tell(log, slog.LevelWarn, "keys_refused", pool.Facts{"path", k.path, "error", err}, "%v; the keys stay as they were", err)
-			return
-		}
-		k.tell(log, "The keys have changed")
-	})
+		err = k.set(func() { k.file = f })
+	}
+	if err != nil {
+		pool.Tell(log, slog.LevelWarn, "keys_refused", pool.Facts{"path", k.path, "error", err}, "%v; the keys stay as they were", err)
+		return err
+	}
+	k.tell(log, "The keys have changed")
+	return nil
 }
 
 // ownFile is the file of the tunnel's own key, if it is from one.

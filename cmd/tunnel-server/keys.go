@@ -100,10 +100,14 @@ func (f *keyAddFlags) add(c *cobra.Command, name string) error {
 	if err := keyfile.Add(path, keyfile.Entry{Grant: g}); err != nil {
 		return cli.Usage(err)
 	}
+	there, err := tellServer(c.Context(), path)
+	if err != nil {
+		err = fmt.Errorf("key %q was made, but %w", name, err)
+	}
 	out := c.OutOrStdout()
 	if !cli.IsTerminal(out) {
 		fmt.Fprintln(out, g.Key.Text())
-		return nil
+		return err
 	}
 	port := preferredPort
 	if !g.MayPublish(preferredPort) {
@@ -116,8 +120,9 @@ and with the server's --tls if it has one, run
 
   TUNNEL_KEY=%s tunnel-client --server HOST -R %d:3000
 
-`, name, path, tunnel.DefaultPort, g.Key.Text(), port)
-	return nil
+%s
+`, name, path, tunnel.DefaultPort, g.Key.Text(), port, there.note("The running server lets it in.", "lets it in within a second"))
+	return err
 }
 
 // lowest is the lowest port that a key may publish.
@@ -198,9 +203,10 @@ func keyRevokeCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "revoke NAME",
 		Short: "Take a key back; a running server ends its connections at once",
-		Long: `Take a key back. A running server ends its clients' connections and their users'
-within a second, and lets them in no more. Others notice nothing. The key
-"default", which stands in a file of its own, is turned off.`,
+		Long: `Take a key back. The running server is told, and the command returns when it has
+ended the connections of the key's clients and their users, and lets them in no
+more. Others notice nothing. The key "default", which stands in a file of its own,
+is turned off.`,
 		Example: `  tunnel-server key revoke anna
   tunnel-server key revoke default`,
 		Args: cli.Arguments(1, 1),
@@ -216,7 +222,12 @@ within a second, and lets them in no more. Others notice nothing. The key
 			case !found:
 				return cli.Usagef("there is no key %q in %s; see tunnel-server key list", args[0], path)
 			}
-			fmt.Fprintf(c.OutOrStdout(), "Key %q is revoked. A running server ends its connections within a second.\n", args[0])
+			there, err := tellServer(c.Context(), path)
+			if err != nil {
+				return fmt.Errorf("key %q is revoked, but %w", args[0], err)
+			}
+			fmt.Fprintf(c.OutOrStdout(), "Key %q is revoked. %s\n", args[0],
+				there.note("The running server has ended its connections.", "ends its connections within a second"))
 			return nil
 		},
 	}

@@ -44,7 +44,7 @@ func TestKeyCommands(t *testing.T) {
 	require.Equal(t, 2, status)
 	require.Contains(t, errOut, `there is a key "anna" already, in line `)
 
-	require.Equal(t, "Key \"anna\" is revoked. A running server ends its connections within a second.\n", mustRun(t, "key", "revoke", "anna"))
+	require.Equal(t, "Key \"anna\" is revoked. No server was found running with this state directory; one that has no control socket ends its connections within a second.\n", mustRun(t, "key", "revoke", "anna"))
 	require.NotContains(t, mustRun(t, "key", "list"), "anna")
 	status, _, errOut = run(context.Background(), "key", "revoke", "anna")
 	require.Equal(t, 2, status)

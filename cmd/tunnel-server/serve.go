@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"path/filepath"
 	"strconv"
 	"sync"
 
@@ -13,10 +14,13 @@ import (
 
 	pool "github.com/tunnelpool/pool"
 	"github.com/tunnelpool/pool/internal/access"
+	"github.com/tunnelpool/pool/internal/admin"
 	"github.com/tunnelpool/pool/internal/cli"
 	"github.com/tunnelpool/pool/internal/config"
 	"github.com/tunnelpool/pool/internal/settings"
 	"github.com/tunnelpool/pool/internal/slack"
+	"github.com/tunnelpool/pool/internal/status"
+	"github.com/tunnelpool/pool/internal/tunnelmetrics"
 	"github.com/tunnelpool/pool/tunnel"
 )
 
@@ -63,17 +67,25 @@ func serve(c *cobra.Command, f serveFlags) error {
 	if err := listen(&cfg); err != nil {
 		return err
 	}
+	asked, err := admin.Open(c.Context(), f.admin, log)
+	if err != nil {
+		cfg.Listener.Close()
+		return cli.ListenError("--admin", "an address of this machine", err)
+	}
 	keys, err := loadKeys(f.keyFile, f.stateDir)
 	if err != nil {
 		cfg.Listener.Close()
+		asked.Close()
 		return err
 	}
 	cfg.Keyring = keys.ring
 	server, err := tunnel.NewServer(cfg)
 	if err != nil {
 		cfg.Listener.Close()
+		asked.Close()
 		return cli.ConfigError(err, flagOf)
 	}
+	asked.OpenControl(filepath.Dir(keys.path))
 	greet(c.OutOrStdout(), log, server, keys.own, f)
 	if len(keys.file.Entries) > 0 {
 		keys.tell(log, "Keys")
@@ -86,7 +98,17 @@ func serve(c *cobra.Command, f serveFlags) error {
 	tasks.Go(func() { f.certs.Follow(following, cli.TellCertificate(log)) }) // likewise
 	defer tasks.Wait()
 	defer stop()
+	defer asked.Serve(c.Context(), administered(server, keys, f.tlsMode, log))()
 	return server.Run(c.Context())
+}
+
+// administered is what the server answers there.
+func administered(server *tunnel.Server, keys *keys, tlsMode string, log pool.Logger) admin.Program {
+	return admin.Program{
+		Source:    &status.Server{About: status.NewAbout(cli.Version(), tlsMode, log), Server: server},
+		Collector: &tunnelmetrics.Server{Server: server, Version: cli.Version()},
+		Reload:    func(context.Context) error { return keys.reload(server, log) },
+	}
 }
 
 // serverKey loads the key, or makes one in the state directory.

@@ -195,6 +195,9 @@ func nearest(field string) string {
 	return fmt.Sprintf("; is %q meant?", name)
 }
 
+// Same reports whether both files hold the same text.
+func (f File) Same(other File) bool { return f.data == other.data }
+
 // Find returns the entry of a name.
 func (f File) Find(name string) (Entry, bool) {
 	for _, e := range f.Entries {

@@ -125,7 +125,6 @@ func (s *Server) Report() Report {
 // Client is the Source of a tunnel-client.
 type Client struct {
 	About
-	Addr   string // the server as it was given
 	Client *tunnel.Client
 }
 
@@ -139,7 +138,7 @@ func (c *Client) FirstByte() pool.Histogram { return c.Client.Stats().FirstByte 
 func (c *Client) Report() Report {
 	st := c.Client.Stats()
 	r := c.begin("tunnel-client", c.Ready())
-	r.Name, r.Server = st.Name, c.Addr
+	r.Name, r.Server, r.TLS = st.Name, st.Server, string(st.TLS)
 	r.Users = Users{Open: st.Open, Streams: st.Streams + st.Forwarded, Replays: st.Retries}
 	r.Pool = poolOf(st.Pool)
 	if st.Connected {

@@ -162,7 +162,7 @@ func TestReports(t *testing.T) {
 	}
 	events := func() []pool.Event { return make([]pool.Event, 150) }
 	at := &Server{About{"v1", time.Now().Add(-time.Minute), "1", events}, server}
-	from := &Client{NewAbout("v1", "1", nil), "example.com", client}
+	from := &Client{NewAbout("v1", "1", nil), client}
 	require.NoError(t, at.Ready())
 
 	r := at.Report()
@@ -182,7 +182,7 @@ func TestReports(t *testing.T) {
 
 	mine := from.Report()
 	require.True(t, mine.Ready)
-	require.Equal(t, "example.com", mine.Server)
+	require.Equal(t, server.Addr().String(), mine.Server)
 	require.Equal(t, r.Sessions[0].Client, mine.Name)
 	require.Nil(t, mine.Services[0].FirstByte)
 	require.EqualValues(t, 1, mine.Forwards[0].FirstByte.Count)

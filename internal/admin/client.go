@@ -1,0 +1,116 @@
+package admin
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"net/http"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/tunnelpool/pool/internal/status"
+)
+
+// askTimeout bounds a question over the control socket.
+const askTimeout = 10 * time.Second
+
+// maxAnswer bounds an answer: a report of some ten thousand services.
+const maxAnswer = 64 << 20
+
+// Client asks the program that runs with a state directory.
+type Client struct {
+	dir  string
+	http http.Client
+}
+
+// Control makes a Client. It connects when it is asked.
+func Control(stateDir string) *Client {
+	c := &Client{dir: stateDir}
+	c.http.Transport = &http.Transport{
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return DialControl(ctx, stateDir) },
+	}
+	return c
+}
+
+// Close ends the connection that is kept.
+func (c *Client) Close() { c.http.CloseIdleConnections() }
+
+// Errors of a Client.
+var (
+	// ErrNotRunning: nobody listens on the socket.
+	ErrNotRunning = errors.New("no program runs with this state directory")
+
+	// ErrNotServer: the program has no keys.
+	ErrNotServer = errors.New("the program that runs with this state directory is no tunnel-server")
+)
+
+// RefusedError is why a server does not take its keys.
+type RefusedError struct{ Reason string }
+
+func (r *RefusedError) Error() string { return r.Reason }
+
+// Report asks for the status.
+func (c *Client) Report(ctx context.Context) (status.Report, error) {
+	var r status.Report
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	resp, err := c.get(ctx, "/api/v1/status")
+	if err != nil {
+		return r, err
+	}
+	defer resp.Body.Close()
+	if err := json.NewDecoder(io.LimitReader(resp.Body, maxAnswer)).Decode(&r); err != nil {
+		return r, fmt.Errorf("%s: what answers there is no program of this version: %w", c.path(), err)
+	}
+	return r, nil
+}
+
+// ReloadKeys has a running server read its keys, and returns when they are in
+// effect.
+func (c *Client) ReloadKeys(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	r, err := c.do(ctx, http.MethodPost, "/keys/reload")
+	if err != nil {
+		return err
+	}
+	defer r.Body.Close()
+	answer, err := io.ReadAll(io.LimitReader(r.Body, 1<<10))
+	switch {
+	case err != nil:
+		return err
+	case r.StatusCode == http.StatusMethodNotAllowed, r.StatusCode == http.StatusNotFound:
+		return ErrNotServer
+	case r.StatusCode != http.StatusOK:
+		return &RefusedError{strings.TrimSpace(string(answer))}
+	}
+	return nil
+}
+
+func (c *Client) path() string { return filepath.Join(c.dir, ControlName) }
+
+func (c *Client) get(ctx context.Context, path string) (*http.Response, error) {
+	return c.do(ctx, http.MethodGet, path)
+}
+
+func (c *Client) do(ctx context.Context, method, path string) (*http.Response, error) {
+	r, err := http.NewRequestWithContext(ctx, method, "http://control"+path, nil)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := c.http.Do(r)
+	switch {
+	case err == nil:
+		return resp, nil
+	case errors.Is(err, fs.ErrPermission):
+		return nil, fmt.Errorf("%s may not be opened by this user: run this as the program's user, or as root", c.path())
+	case errors.Is(err, fs.ErrNotExist), nobodyListens(err):
+		return nil, fmt.Errorf("%s: %w", c.path(), ErrNotRunning)
+	}
+	return nil, fmt.Errorf("%s: %w", c.path(), err)
+}

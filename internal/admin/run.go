@@ -1,0 +1,155 @@
+package admin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	pool "github.com/tunnelpool/pool"
+	"github.com/tunnelpool/pool/internal/page"
+	"github.com/tunnelpool/pool/internal/status"
+)
+
+// Settings are what a program's flags say.
+type Settings struct {
+	Address  string // --admin; empty: none
+	Profiles bool   // --pprof
+}
+
+// Check says what is wrong with the settings.
+func (s Settings) Check() error {
+	switch {
+	case s.Address != "":
+		return CheckAddress(s.Address)
+	case s.Profiles:
+		return errors.New("--pprof is for the address of --admin, which is missing")
+	}
+	return nil
+}
+
+// Program is what is served.
+type Program struct {
+	Source    status.Source
+	Collector prometheus.Collector
+	Reload    func(context.Context) error // of the keys; nil at a client
+}
+
+// Listeners are where a program is asked.
+type Listeners struct {
+	settings Settings
+	log      pool.Logger
+	admin    net.Listener // nil without --admin
+	control  net.Listener // nil before OpenControl, and if it cannot be had
+}
+
+// Open opens the address of --admin, if there is one.
+func Open(ctx context.Context, s Settings, log pool.Logger) (*Listeners, error) {
+	l := &Listeners{settings: s, log: log}
+	if s.Address != "" {
+		var err error
+		if l.admin, err = new(net.ListenConfig).Listen(ctx, "tcp", s.Address); err != nil {
+			return nil, err
+		}
+	}
+	return l, nil
+}
+
+// OpenControl opens the control socket in the state directory, which it makes if
+// need be: it is for a start that nothing stops any more. That it cannot have the
+// socket stops no program.
+func (l *Listeners) OpenControl(stateDir string) {
+	control, err := ListenControl(stateDir)
+	if err != nil {
+		pool.Tell(l.log, slog.LevelWarn, "no_control_socket", pool.Facts{"error", err},
+			"%v; the commands 'status' and 'key' do not reach this program", err)
+		return
+	}
+	l.control = control
+}
+
+// Close is for a program that does not come to Serve.
+func (l *Listeners) Close() {
+	for _, one := range []net.Listener{l.admin, l.control} {
+		if one != nil {
+			one.Close()
+		}
+	}
+}
+
+// Serve serves in the background, also while streams finish after the end of ctx,
+// until end is called, which returns when all is closed.
+func (l *Listeners) Serve(ctx context.Context, p Program) (end func()) {
+	ctx, stop := context.WithCancel(context.WithoutCancel(ctx))
+	done := make(chan struct{})
+	go func() { // ends with end
+		defer close(done)
+		l.run(ctx, p)
+	}()
+	return func() {
+		stop()
+		<-done
+	}
+}
+
+// run serves until ctx ends, and closes the listeners.
+func (l *Listeners) run(ctx context.Context, p Program) {
+	metrics, err := metricsHandler(p.Collector)
+	if err != nil { // two metrics of one name: our mistake
+		pool.Tell(l.log, slog.LevelError, "admin_failed", pool.Facts{"error", err}, "No metrics: %v", err)
+		metrics = http.NotFoundHandler()
+	}
+	sampler := status.NewSampler(p.Source)
+	o := Options{Source: p.Source, History: sampler.History, Metrics: metrics, Page: page.Handler()}
+	var tasks sync.WaitGroup
+	defer tasks.Wait()
+	if l.control != nil {
+		control := o
+		control.Reload = p.Reload
+		tasks.Go(func() { l.serve(ctx, l.control, Handler(control)) }) // ends with ctx
+	}
+	if l.admin != nil {
+		o.Profiles, o.Hosts = l.settings.Profiles, HostsOf(l.settings.Address, l.admin)
+		l.tell()
+		tasks.Go(func() { sampler.Run(ctx) })                  // ends with ctx
+		tasks.Go(func() { l.serve(ctx, l.admin, Handler(o)) }) // likewise
+	}
+}
+
+func (l *Listeners) serve(ctx context.Context, on net.Listener, h http.Handler) {
+	if err := Serve(ctx, on, h); err != nil {
+		pool.Tell(l.log, slog.LevelError, "admin_failed", pool.Facts{"address", on.Addr(), "error", err}, "%s is served no more: %v", on.Addr(), err)
+	}
+}
+
+// tell says where the status page is, and who else may see it.
+func (l *Listeners) tell() {
+	at := l.admin.Addr()
+	pool.Tell(l.log, slog.LevelInfo, "admin_listening", pool.Facts{"address", at}, "Status page and metrics: http://%s/", at)
+	if Exposed(l.admin) {
+		pool.Tell(l.log, slog.LevelWarn, "admin_exposed", pool.Facts{"address", at},
+			"--admin %s: whoever reaches this address sees the status, nobody is asked for a password; 127.0.0.1 keeps it to this machine", l.settings.Address)
+	}
+}
+
+// metricsHandler serves what Prometheus asks for: the program's metrics, and the
+// Go runtime's and the process's.
+func metricsHandler(c prometheus.Collector) (http.Handler, error) {
+	r := prometheus.NewRegistry()
+	for _, one := range []prometheus.Collector{c, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{})} {
+		if err := r.Register(one); err != nil {
+			return nil, fmt.Errorf("register metrics: %w", err)
+		}
+	}
+	return promhttp.HandlerFor(r, promhttp.HandlerOpts{MaxRequestsInFlight: maxScrapes, ErrorHandling: promhttp.ContinueOnError}), nil
+}
+
+// maxScrapes bounds those at the same time.
+const maxScrapes = 8
