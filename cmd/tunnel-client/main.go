@@ -9,6 +9,7 @@ import (
 
 	"github.com/tunnelpool/pool/internal/cli"
 	"github.com/tunnelpool/pool/internal/manual"
+	"github.com/tunnelpool/pool/internal/statuscmd"
 )
 
 func main() {
@@ -17,7 +18,7 @@ func main() {
 
 func command() *cobra.Command {
 	root := publishCommand()
-	root.AddCommand(manual.Command(root, manual.Common...))
+	root.AddCommand(statuscmd.Command("tunnel-client"), manual.Command(root, manual.Common...))
 	cli.Configure(root)
 	return root
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/tunnelpool/pool/internal/cli"
 	"github.com/tunnelpool/pool/internal/manual"
+	"github.com/tunnelpool/pool/internal/statuscmd"
 )
 
 func main() {
@@ -16,7 +17,7 @@ func main() {
 
 func command() *cobra.Command {
 	root := serveCommand()
-	root.AddCommand(keyCommand(), demoCommand(), manual.Command(root, manual.Common...))
+	root.AddCommand(statuscmd.Command("tunnel-server"), keyCommand(), demoCommand(), manual.Command(root, manual.Common...))
 	cli.Configure(root)
 	return root
 }
