@@ -8,9 +8,16 @@ export function isClient(status) {
   return status.server !== undefined;
 }
 
-/** serviceName is a service as people call it; on a client all are its own. */
+/** serviceName is a service as people call it; on a client all are its own, and a server knows a forward by its target. */
 function serviceName(status, s) {
-  return isClient(status) || !s.client ? s.name : `${s.name} of ${s.client}`;
+  const name = s.name || s.target || s.address;
+  return isClient(status) || !s.client ? name : `${name} of ${s.client}`;
+}
+
+/** latest is when the newest event happened that is one of names and fits, or undefined. */
+function latest(status, names, fits) {
+  const event = status.events.findLast((e) => names.includes(e.event) && fits(e.attrs));
+  return event && new Date(event.time);
 }
 
 /**
@@ -30,8 +37,11 @@ export class Judge {
 
     const now = new Date(status.now);
     const level = found.some((p) => p.level === "bad") ? "bad" : "warn";
-    const lines = found.map((p) => `${p.text}, ${this.#sinceWords(p, now)}${p.reason ? `: ${p.reason}` : ""}`);
-    if (found.length === 1) return { level, sentence: `${lines[0]}.`, detail: calmDetail(status), problems: [] };
+    if (found.length === 1) {
+      const [p] = found;
+      return { level, sentence: `${p.text} ${this.#sinceWords(p, now)}.`, detail: p.reason || calmDetail(status), problems: [] };
+    }
+    const lines = found.map((p) => `${p.text} ${this.#sinceWords(p, now)}${p.reason ? `: ${p.reason}` : ""}`);
     return { level, sentence: `${summary(status, found)}.`, detail: "", problems: lines };
   }
 
@@ -53,7 +63,8 @@ export class Judge {
 function notReady(status) {
   if (status.ready) return [];
   const text = isClient(status) ? `Not connected to ${status.server}` : "Not ready";
-  return [{ key: "ready", kind: "ready", level: "bad", text, reason: status.reason }];
+  const since = latest(status, ["connection_lost", "session_ended", "stopping"], () => true);
+  return [{ key: "ready", kind: "ready", level: "bad", text, reason: status.reason, since }];
 }
 
 /** down is the services that users cannot reach; a client without its server has one problem, not many. */
@@ -66,6 +77,8 @@ function down(status) {
     level: s.group && all.some((o) => o.up && o.group === s.group) ? "warn" : "bad",
     text: `${serviceName(status, s)} is down`,
     reason: s.reason,
+    since: latest(status, ["client_left", "service_denied", "connection_lost"],
+      (attrs) => attrs.client === s.client && (attrs.service ?? s.name) === s.name),
   }));
 }
 

@@ -5,7 +5,7 @@ import { clock, el, say, svg } from "./format.js";
 
 export const span = 300; // seconds that are shown
 const gap = 2.5; // seconds without a sample at which a line ends
-const edge = { left: 62, right: 10, top: 10, bottom: 24 };
+const edge = { left: 60, right: 4, top: 10, bottom: 24 };
 
 /** Cursor is the moment that all plots read out, in seconds before the newest sample; null is the newest. */
 export class Cursor {
@@ -26,13 +26,13 @@ export class Cursor {
 
 /**
  * Plot draws series: {name, look, kind, value}. value takes a sample to a number
- * or undefined, look is a class of style.css, and kind is line, area or stack;
- * what is stacked stands on what came before it.
+ * or undefined, look is a class of style.css, and kind is line, area, rare (an
+ * area that is not drawn while it is 0) or stack; what is stacked stands on what
+ * came before it.
  */
 export class Plot {
   #format;
   #floor;
-  #empty;
   #cursor;
   #series = [];
   #samples = [];
@@ -41,7 +41,7 @@ export class Plot {
 
   /** floor is the least that the axis reaches to; empty is said when there is nothing to draw. */
   constructor(parent, cursor, { id, title, format, floor, empty }) {
-    [this.#format, this.#floor, this.#empty, this.#cursor] = [format, floor, empty, cursor];
+    [this.#format, this.#floor, this.#cursor, this.empty] = [format, floor, cursor, empty];
     this.title = title;
     this.when = el("span", { class: "when" });
     this.legend = el("ul", { class: "legend" });
@@ -111,7 +111,7 @@ export class Plot {
       el("span", { class: `swatch ${s.look} ${s.kind}` }), el("bdi", {}, s.name), this.values[i])));
     this.lines.replaceChildren(...series.flatMap((s) => s.kind === "line"
       ? [svg("path", { class: `line ${s.look}` })]
-      : [svg("path", { class: `fill ${s.look}` }), svg("path", { class: `line ${s.look}` })]));
+      : [svg("path", { class: `fill ${s.look} ${s.kind}` }), svg("path", { class: `line ${s.look} ${s.kind}` })]));
     this.dots.replaceChildren(...series.map((s) => svg("circle", { class: s.look, r: 3.5, visibility: "hidden" })));
   }
 
@@ -140,7 +140,7 @@ export class Plot {
     });
     this.note.setAttribute("x", edge.left + this.#inner().w / 2);
     this.note.setAttribute("y", edge.top + this.#inner().h / 2);
-    say(this.note, rows.some((row) => row.length) ? "" : this.#empty);
+    say(this.note, this.#series.some((s) => this.#samples.some((at) => s.value(at) !== undefined)) ? "" : this.empty);
     this.#read();
   }
 
@@ -151,7 +151,7 @@ export class Plot {
       const row = [];
       for (const sample of this.#samples) {
         const v = s.value(sample);
-        if (v === undefined) continue;
+        if (v === undefined || (s.kind === "rare" && v === 0)) continue;
         const from = s.kind === "stack" ? under.get(sample.t) ?? 0 : 0;
         row.push({ t: sample.t, from, to: from + v });
         if (s.kind === "stack") under.set(sample.t, from + v);
@@ -199,10 +199,10 @@ export class Plot {
       parts.push(svg("line", { x1: edge.left, x2: edge.left + w, y1: y, y2: y, class: i ? "" : "base" }));
       parts.push(this.#label(edge.left - 8, y + 4, "end", this.#format(i * step)));
     }
-    for (let m = 5; m >= 0; m--) {
+    for (const m of w < 330 ? [4, 2, 0] : [5, 4, 3, 2, 1, 0]) {
       const x = edge.left + w * (1 - m / 5);
-      const anchor = m ? "middle" : "end";
-      parts.push(this.#label(m ? x : x + edge.right, edge.top + h + 18, anchor, m ? `−${m} min` : "now"));
+      const anchor = m === 5 ? "start" : m ? "middle" : "end";
+      parts.push(this.#label(x, edge.top + h + 18, anchor, m ? `−${m} min` : "now"));
     }
     this.grid.replaceChildren(...parts);
   }
@@ -244,8 +244,9 @@ export class Plot {
     [...this.dots.children].forEach((dot, i) => {
       const s = this.#series[i];
       const v = at ? s.value(at) : undefined;
-      dot.setAttribute("visibility", v === undefined ? "hidden" : "visible");
-      if (v === undefined) return;
+      const drawn = v !== undefined && (v > 0 || s.kind !== "rare");
+      dot.setAttribute("visibility", drawn ? "visible" : "hidden");
+      if (!drawn) return;
       if (s.kind === "stack") under += v;
       dot.setAttribute("cx", this.#x(at.t));
       dot.setAttribute("cy", this.#y(s.kind === "stack" ? under : v));
@@ -261,7 +262,7 @@ export class Plot {
 
 /** spark is the path of a small line through values, newest at the right, in a box of w by h. */
 export function spark(values, w, h, room) {
-  const most = Math.max(...values, 0);
+  const most = 1.25 * Math.max(...values, 0); // from 0 on, so that a small change looks small
   if (!most) return "";
   const x = (i) => (w - 2 - ((values.length - 1 - i) * (w - 4)) / (room - 1)).toFixed(1);
   const y = (v) => (h - 2 - ((h - 4) * v) / most).toFixed(1);

@@ -8,8 +8,12 @@ import { plots, serviceTable, sessionTable, showEvents, showTotals } from "./vie
 
 const every = 1000; // ms from one question to the next
 const patience = 5000; // ms that an answer may take
-const marks = { ok: "✓", idle: "·", warn: "!", bad: "✕", wait: "…" };
-const spokenLevels = { ok: "up", idle: "up, no client", warn: "trouble", bad: "trouble", wait: "asking" };
+const marks = { // as a drawing beside the sentence, and in the title of the tab
+  ok: { path: "M6.5 12.5l3.7 3.7 7.3-8", title: "✓" },
+  idle: { path: "M7 12h10", title: "–" },
+  warn: { path: "M12 6v7.5M12 17.5v.1", title: "!" },
+  bad: { path: "M7.5 7.5l9 9M16.5 7.5l-9 9", title: "✕" },
+};
 
 const at = (id) => document.getElementById(id);
 const history = new History();
@@ -81,8 +85,8 @@ function tables() {
   const rows = status.services.length + status.forwards.length + status.sessions.length;
   at("search").hidden = rows <= 16;
   const wanted = rows > 16 ? at("filter").value.trim().toLowerCase() : "";
-  services(status, status.services, wanted);
-  forwards(status, status.forwards, wanted);
+  services(status, history, status.services, wanted);
+  forwards(status, history, status.forwards, wanted);
   at("forwards").hidden = !status.forwards.length;
   sessions(status, history, wanted);
   showEvents(at("event-list"), status, wanted);
@@ -102,7 +106,7 @@ function showFailing() {
 /** banner is the sentence; a screen reader is told when it changes its meaning, not its figures. */
 function banner(level, sentence, detail, problems) {
   at("banner").className = level;
-  say(at("mark"), marks[level]);
+  at("mark").firstElementChild.setAttribute("d", marks[level].path);
   say(at("sentence"), sentence);
   say(at("detail"), detail);
   const listed = problems.length > 5 ? [...problems.slice(0, 4), `and ${problems.length - 4} more`] : problems;
@@ -117,7 +121,7 @@ function banner(level, sentence, detail, problems) {
     say(at("spoken"), sentence);
   }
   const name = status ? status.name || status.program : "tunnelpool";
-  document.title = `${marks[level]} ${name}: ${spokenLevels[level]}`;
+  document.title = `${marks[level].title} ${name}`;
 }
 
 function header() {

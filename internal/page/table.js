@@ -13,13 +13,12 @@ const few = 20; // rows that are shown before somebody asks for all
 export class Table {
   #columns;
   #noun;
-  #empty;
   #rows = new Map(); // by key: {tr, cells}
   #all = false;
   #seen = [[], () => "", ""];
 
   constructor(section, { title, noun, empty, columns }) {
-    [this.#columns, this.#noun, this.#empty] = [columns, noun, empty];
+    [this.#columns, this.#noun, this.empty] = [columns, noun, empty];
     this.section = section;
     const id = `${section.id}-title`;
     this.title = el("h2", { id }, title);
@@ -53,7 +52,7 @@ export class Table {
     this.#place([...this.#rows.values()].map((r) => r.tr));
     this.table.hidden = !shown.length;
     this.none.hidden = shown.length > 0;
-    say(this.none, items.length ? "Nothing here matches." : this.#empty);
+    say(this.none, items.length ? "Nothing here matches." : this.empty);
     this.more.hidden = found.length <= few;
     say(this.more, this.#all ? `Show the first ${few}` : `Show all ${count(found.length, this.#noun)}`);
   }

@@ -19,10 +19,10 @@ export function plots(parent) {
     id: "connections", title: "Connections that stand ready", format: whole, floor: 4, empty: "No figures yet",
   });
   const time = new Plot(parent, cursor, {
-    id: "latency", title: "First byte", format: short, floor: 0.001, empty: "No new users in the last five minutes",
+    id: "latency", title: "First byte", format: short, floor: 0.001, empty: "",
   });
   const throughput = new Plot(parent, cursor, {
-    id: "throughput", title: "Throughput", format: rate, floor: 1000, empty: "No services in the last five minutes",
+    id: "throughput", title: "Throughput", format: rate, floor: 1000, empty: "No services yet",
   });
   const users = new Plot(parent, cursor, {
     id: "users", title: "Users", format: whole, floor: 4, empty: "No figures yet",
@@ -30,8 +30,8 @@ export function plots(parent) {
   return (status, history) => {
     connections.show([
       { name: "ready", look: "c1", kind: "area", value: (s) => s.idle },
-      { name: "kept up to", look: "c0 dashed", kind: "line", value: (s) => s.capacity },
-      { name: "users waiting", look: "c2", kind: "area", value: (s) => s.waiting },
+      { name: "capacity", look: "c0 dashed", kind: "line", value: (s) => s.capacity },
+      { name: "users waiting", look: "c2", kind: "rare", value: (s) => s.waiting },
     ], history.samples);
     showTimes(time, status, history);
     throughput.show(byService(history), history.samples);
@@ -39,18 +39,19 @@ export function plots(parent) {
   };
 }
 
-/** showTimes draws what a program knows: a server what its users see, a client its path. */
+/** showTimes draws what a program knows: what its users see, and a client its path. */
 function showTimes(plot, status, history) {
   const client = isClient(status);
   const title = client ? "Round trip to the server" : "First byte from the target";
   say(plot.card.querySelector("h2"), title);
   plot.box.setAttribute("aria-label", `${title}: the last five minutes`);
-  plot.show(client
-    ? [{ name: "round trip", look: "c1", kind: "line", value: (s) => s.round_trip_seconds }]
-    : [
-      { name: "half of the users within", look: "c1", kind: "line", value: (s) => s.first_byte_p50_seconds },
-      { name: "99 % within", look: "c2", kind: "line", value: (s) => s.first_byte_p99_seconds },
-    ], history.samples);
+  plot.empty = client ? "Not connected" : "No new users";
+  const roundTrip = [{ name: "round trip", look: "c1", kind: "line", value: (s) => s.round_trip_seconds }];
+  const firstByte = [
+    { name: "50 % within", look: "c1", kind: "line", value: (s) => s.first_byte_p50_seconds },
+    { name: "99 % within", look: "c2", kind: "line", value: (s) => s.first_byte_p99_seconds },
+  ];
+  plot.show(client ? roundTrip : firstByte, history.samples);
 }
 
 function byService(history) {
@@ -63,13 +64,15 @@ function byService(history) {
   return series;
 }
 
-/** Rates is bytes per second of each service, from one status to the next. */
+/** Rates is bytes per second of each service, from one status to the next, and at first what the history has. */
 class Rates {
   #before = new Map();
   #at = 0;
   #now = new Map();
+  #last = new Map();
 
-  take(status) {
+  take(status, history) {
+    this.#last = history.samples.at(-1)?.services ?? this.#last;
     const at = Date.parse(status.now) / 1000;
     const passed = at - this.#at;
     const sums = new Map();
@@ -89,7 +92,8 @@ class Rates {
   }
 
   of(service) {
-    return this.#now.get(serviceKey(service)) ?? {};
+    const told = this.#last.get(`${service.client}/${service.name}`);
+    return this.#now.get(serviceKey(service)) ?? { to: told?.to_users, from: told?.from_users };
   }
 }
 
@@ -114,7 +118,7 @@ const named = {
 export function serviceTable(section, { title, noun, empty }) {
   const rates = new Rates();
   let client = false;
-  const label = (s) => (client || !s.client ? s.name : `${s.client}/${s.name}`);
+  const label = (s) => [client ? "" : s.client, s.name || s.target].filter(Boolean).join("/");
   const note = (s) => [s.network !== "tcp" ? s.network : "", s.group ? `group ${s.group}` : ""].filter(Boolean).join(", ");
   const state = (s) => (s.up ? "up" : "down");
   const first = (s) => s.first_byte?.count ? short(s.first_byte.p50_seconds) : "–";
@@ -122,6 +126,7 @@ export function serviceTable(section, { title, noun, empty }) {
     title, noun, empty,
     columns: [
       { title: "Name", ...named, text: (s) => `${label(s)} ${note(s)}`, set: (td, s) => {
+        td.title = label(s); // long ones are cut
         say(td.children[0], label(s));
         say(td.children[1], note(s));
       } },
@@ -140,10 +145,10 @@ export function serviceTable(section, { title, noun, empty }) {
       { title: "First byte", ...twoLines(first, (s) => s.first_byte?.count ? `99 % ${short(s.first_byte.p99_seconds)}` : "") },
     ],
   });
-  return (status, services, wanted) => {
+  return (status, history, services, wanted) => {
     client = isClient(status);
     section.classList.toggle("no-first-byte", !services.some((s) => s.first_byte));
-    rates.take(status);
+    rates.take(status, history);
     const order = [...services].sort((a, b) => a.up - b.up || byText(label(a), label(b)) || byText(a.address, b.address));
     table.show(order, serviceKey, wanted);
   };
@@ -183,7 +188,10 @@ export function sessionTable(section) {
   const table = new Table(section, {
     title: "Sessions", noun: "session", empty: "No client is connected.",
     columns: [
-      { title: "Client", ...named, text: (s) => s.client, set: (td, s) => say(td.children[0], s.client || "–") },
+      { title: "Client", ...named, text: (s) => s.client, set: (td, s) => {
+        td.title = s.client;
+        say(td.children[0], s.client || "–");
+      } },
       { title: "Address", kind: "address", text: (s) => s.address },
       { title: "Round trip", kind: "trip",
         make: () => {
@@ -205,7 +213,7 @@ export function sessionTable(section) {
   return (status, history, wanted) => {
     now = new Date(status.now);
     say(table.title, isClient(status) ? "Session" : "Sessions");
-    say(table.none, isClient(status) ? "Not connected." : "No client is connected.");
+    table.empty = isClient(status) ? "Not connected." : "No client is connected.";
     trips.take(status, history);
     const order = [...status.sessions].sort((a, b) => byText(a.client, b.client) || byText(a.address, b.address));
     table.show(order, sessionKey, wanted);
@@ -238,15 +246,19 @@ export function showTotals(list, status) {
   const why = (reasons) => Object.entries(reasons ?? {}).filter(([, n]) => n).sort(([, a], [, b]) => b - a)
     .map(([reason, n]) => `${reason.replaceAll("_", " ").replaceAll("-", " ")} ${whole(n)}`).join(", ");
   const taken = pool.hits + pool.misses;
-  const rows = [
-    ["Users served", whole(users.streams), ""],
-    ["Found a connection ready", ratio(pool.hits, taken), taken ? `${whole(pool.hits)} of ${whole(taken)}` : ""],
-    ["Went on a carrier", whole(users.carried), ""],
-    ["Gave up waiting", whole(pool.timeouts + users.timeouts + users.overflow), ""],
+  const rows = [["Users served", whole(users.streams), ""]];
+  if (!isClient(status)) {
+    rows.push(
+      ["Found a connection ready", ratio(pool.hits, taken), taken ? `${whole(pool.hits)} of ${whole(taken)}` : ""],
+      ["Went on a carrier", whole(users.carried), ""],
+      ["Turned away", whole(users.timeouts + users.overflow), why({ "waited too long": users.timeouts, "too many waited": users.overflow })],
+    );
+  }
+  rows.push(
     ["Handed over again", whole(users.replays), users.no_ack ? `${whole(users.no_ack)} not answered` : ""],
     ["Connections made", whole(pool.created), pool.dial_failures ? `${count(pool.dial_failures, "dial")} failed` : ""],
     ["Connections closed", whole(sum(pool.closed)), why(pool.closed)],
-  ];
+  );
   if (door) rows.push(["Refused at the door", whole(sum(door.rejected)), why(door.rejected)]);
   const print = JSON.stringify(rows);
   if (list.shown === print) return;
