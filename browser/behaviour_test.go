@@ -19,10 +19,10 @@ func TestPageTellsThatTheProgramIsGoneAndGoesOn(t *testing.T) {
 	f, p := open(t, busy)
 	p.untilSays("Everything is up")
 	f.stop()
-	p.untilSays("tunnel-server does not answer since ")
+	p.untilSays("tunnel-server has not answered since ")
 	p.until(`document.getElementById("banner").className === "bad"`)
 	p.until(`document.getElementById("body").classList.contains("stale")`)
-	p.until(`document.getElementById("spoken").textContent.includes("does not answer")`)
+	p.until(`document.getElementById("spoken").textContent.includes("has not answered")`)
 	require.True(t, strings.HasPrefix(value[string](p, "document.title"), "✕"))
 	p.keep("gone-desktop-light")
 
@@ -55,7 +55,7 @@ func TestPageTellsWhatIsWrong(t *testing.T) {
 	down := busy
 	down.down = 1
 	f.set(down)
-	p.untilSays("web of pi is down since ")
+	p.untilSays("web of pi has been down since ")
 	require.NotContains(t, value[string](p, `document.getElementById("sentence").textContent`), "or before",
 		"the page saw it happen")
 	p.until(`document.getElementById("detail").textContent.includes("connection refused")`)

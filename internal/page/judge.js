@@ -39,9 +39,9 @@ export class Judge {
     const level = found.some((p) => p.level === "bad") ? "bad" : "warn";
     if (found.length === 1) {
       const [p] = found;
-      return { level, sentence: `${p.text} ${this.#sinceWords(p, now)}.`, detail: p.reason || calmDetail(status), problems: [] };
+      return { level, sentence: `${p.lasting} ${this.#sinceWords(p, now)}.`, detail: p.reason || calmDetail(status), problems: [] };
     }
-    const lines = found.map((p) => `${p.text} ${this.#sinceWords(p, now)}${p.reason ? `: ${p.reason}` : ""}`);
+    const lines = found.map((p) => `${p.lasting} ${this.#sinceWords(p, now)}${p.reason ? `: ${p.reason}` : ""}`);
     return { level, sentence: `${summary(status, found)}.`, detail: "", problems: lines };
   }
 
@@ -64,7 +64,7 @@ function notReady(status) {
   if (status.ready) return [];
   const text = isClient(status) ? `Not connected to ${status.server}` : "Not ready";
   const since = latest(status, ["connection_lost", "session_ended", "stopping"], () => true);
-  return [{ key: "ready", kind: "ready", level: "bad", text, reason: status.reason, since }];
+  return [{ key: "ready", kind: "ready", level: "bad", text, lasting: text, reason: status.reason, since }];
 }
 
 /** down is the services that users cannot reach; a client without its server has one problem, not many. */
@@ -76,6 +76,7 @@ function down(status) {
     kind: "down",
     level: s.group && all.some((o) => o.up && o.group === s.group) ? "warn" : "bad",
     text: `${serviceName(status, s)} is down`,
+    lasting: `${serviceName(status, s)} has been down`,
     reason: s.reason,
     since: latest(status, ["client_left", "service_denied", "connection_lost"],
       (attrs) => attrs.client === s.client && (attrs.service ?? s.name) === s.name),
@@ -89,7 +90,8 @@ function waiting(status, history) {
   let since;
   for (let i = history.length - 1; i >= 0 && history[i].waiting; i--) since = new Date(history[i].time);
   const text = `${count(n, "user")} ${n === 1 ? "waits" : "wait"} for a connection`;
-  return [{ key: "waiting", kind: "waiting", level: "warn", text, since: since ?? new Date(status.now) }];
+  const lasting = `${text}, as some have`;
+  return [{ key: "waiting", kind: "waiting", level: "warn", text, lasting, since: since ?? new Date(status.now) }];
 }
 
 /** summary is many problems in one sentence. */

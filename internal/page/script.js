@@ -97,9 +97,9 @@ function showFailing() {
   const now = new Date();
   const name = status?.program ?? "The program";
   const why = failing.why ? ` (${failing.why})` : "";
-  const since = heard ? ` since ${clock(failing.since, now)}` : "";
+  const silent = heard ? `has not answered since ${clock(failing.since, now)}` : "does not answer";
   const passed = heard ? `That was ${long((now - failing.since) / 1000)} ago; what you see below is from then. ` : "";
-  banner("bad", `${name} does not answer${since}${why}.`, `${passed}Asking again every second.`, []);
+  banner("bad", `${name} ${silent}${why}.`, `${passed}Asking again every second.`, []);
   at("body").classList.add("stale");
 }
 

@@ -6,7 +6,7 @@ import { isClient } from "./judge.js";
 import { Cursor, Plot, spark } from "./plot.js";
 import { Table } from "./table.js";
 
-const sparkRoom = 120; // seconds of round trips beside a session
+const sparkRoom = 60; // seconds of round trips beside a session
 
 const byText = (a, b) => (a < b ? -1 : a > b ? 1 : 0);
 const serviceKey = (s) => JSON.stringify([s.client, s.network, s.name, s.address]);
