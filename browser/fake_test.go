@@ -32,6 +32,7 @@ type scene struct {
 	fresh    bool // has only just started: no history to speak of
 	hostile  func(i int) string
 	group    bool
+	room     int // of each client's pool; 0 is 32
 	forwards int
 }
 
@@ -198,13 +199,18 @@ func (s scene) sample(at time.Time) object {
 	return o
 }
 
-func (s scene) capacity() int { return 32 * s.clients }
+func (s scene) capacity() int {
+	if s.room > 0 {
+		return s.room * s.clients
+	}
+	return 32 * s.clients
+}
 
 func (s scene) idle(at time.Time) int {
 	if s.waiting > 0 {
 		return 0
 	}
-	return int(float64(s.capacity()) * (1 - 0.6*s.load*wave(at, 4)))
+	return int(float64(32*s.clients) * (1 - 0.6*s.load*wave(at, 4)))
 }
 
 func (s scene) pool(at time.Time) object {

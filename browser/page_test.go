@@ -41,6 +41,20 @@ func TestPageShowsWhatTheProgramTells(t *testing.T) {
 	p.clean(f.url())
 }
 
+// A server's bound on what clients keep ready is far above what they do: it is told,
+// and does not press the rest flat.
+func TestABoundFarAwayIsToldAndNotDrawn(t *testing.T) {
+	far := busy
+	far.room = 1024
+	f, p := open(t, far)
+	p.until(`document.querySelectorAll("#connections .value")[1].textContent === "3,072"`)
+	p.until(`document.querySelector("#connections .lines .bound").getAttribute("d") === ""`)
+	p.until(`document.querySelector("#connections .lines .area.line").getAttribute("d") !== ""`)
+	f.set(busy)
+	p.until(`document.querySelector("#connections .lines .bound").getAttribute("d") !== ""`)
+	p.clean(f.url())
+}
+
 func TestPageAsksForTheWholeHistoryOnce(t *testing.T) {
 	f, p := open(t, busy)
 	before := value[string](p, drawn)

@@ -5,7 +5,10 @@ import { clock, el, say, svg } from "./format.js";
 
 export const span = 300; // seconds that are shown
 const gap = 2.5; // seconds without a sample at which a line ends
+const far = 4; // times what is below it, at which a bound is left out
 const edge = { left: 60, right: 4, top: 10, bottom: 24 };
+
+const isFilled = (s) => s.kind !== "line" && s.kind !== "bound";
 
 /** Cursor is the moment that all plots read out, in seconds before the newest sample; null is the newest. */
 export class Cursor {
@@ -26,9 +29,10 @@ export class Cursor {
 
 /**
  * Plot draws series: {name, look, kind, value}. value takes a sample to a number
- * or undefined, look is a class of style.css, and kind is line, area, rare (an
- * area that is not drawn while it is 0) or stack; what is stacked stands on what
- * came before it.
+ * or undefined, look is a class of style.css, and kind is line, bound (a line
+ * that is left out where it would press the others flat), area, rare (an area
+ * that is not drawn while it is 0) or stack; what is stacked stands on what came
+ * before it.
  */
 export class Plot {
   #format;
@@ -109,8 +113,8 @@ export class Plot {
     this.values = series.map(() => el("span", { class: "value" }));
     this.legend.replaceChildren(...series.map((s, i) => el("li", { title: s.name },
       el("span", { class: `swatch ${s.look} ${s.kind}` }), el("bdi", {}, s.name), this.values[i])));
-    this.lines.replaceChildren(...series.flatMap((s) => s.kind === "line"
-      ? [svg("path", { class: `line ${s.look}` })]
+    this.lines.replaceChildren(...series.flatMap((s) => !isFilled(s)
+      ? [svg("path", { class: `line ${s.look} ${s.kind}` })]
       : [svg("path", { class: `fill ${s.look} ${s.kind}` }), svg("path", { class: `line ${s.look} ${s.kind}` })]));
     this.dots.replaceChildren(...series.map((s) => svg("circle", { class: s.look, r: 3.5, visibility: "hidden" })));
   }
@@ -131,11 +135,15 @@ export class Plot {
     if (this.#inner().w <= 0 || this.#inner().h <= 0) return;
     this.drawing.setAttribute("viewBox", `0 0 ${this.#size.w} ${this.#size.h}`);
     const rows = this.#rows();
-    this.#scale(Math.max(this.#floor, ...rows.flat().map((p) => p.to)));
+    const highest = (kept) => Math.max(0, ...rows.flatMap((row, i) => (kept(this.#series[i]) ? row.map((p) => p.to) : [])));
+    const most = Math.max(this.#floor, highest((s) => s.kind !== "bound"));
+    const bound = highest((s) => s.kind === "bound");
+    this.#scale(bound <= far * most ? Math.max(most, bound) : most);
     const paths = this.lines.children;
     let n = 0;
     rows.forEach((row, i) => {
-      if (this.#series[i].kind !== "line") paths[n++].setAttribute("d", this.#area(row));
+      if (this.#series[i].kind === "bound") row = row.filter((p) => p.to <= this.top);
+      if (isFilled(this.#series[i])) paths[n++].setAttribute("d", this.#area(row));
       paths[n++].setAttribute("d", this.#line(row));
     });
     this.note.setAttribute("x", edge.left + this.#inner().w / 2);
@@ -244,7 +252,7 @@ export class Plot {
     [...this.dots.children].forEach((dot, i) => {
       const s = this.#series[i];
       const v = at ? s.value(at) : undefined;
-      const drawn = v !== undefined && (v > 0 || s.kind !== "rare");
+      const drawn = v !== undefined && v <= this.top && (v > 0 || s.kind !== "rare");
       dot.setAttribute("visibility", drawn ? "visible" : "hidden");
       if (!drawn) return;
       if (s.kind === "stack") under += v;

@@ -4,7 +4,7 @@
 import { clock, el, long, say } from "./format.js";
 import { History } from "./history.js";
 import { isClient, Judge } from "./judge.js";
-import { plots, serviceTable, sessionTable, showEvents, showTotals } from "./views.js";
+import { plots, serviceTable, sessionTable, showEvents, showPool, showTotals } from "./views.js";
 
 const every = 1000; // ms from one question to the next
 const patience = 5000; // ms that an answer may take
@@ -79,6 +79,7 @@ function show() {
   draw(status, history);
   tables();
   showTotals(at("totals"), status);
+  showPool(at("now"), status);
 }
 
 function tables() {

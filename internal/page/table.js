@@ -6,9 +6,10 @@ import { count, el, say } from "./format.js";
 const few = 20; // rows that are shown before somebody asks for all
 
 /**
- * Table shows rows of columns {title, kind, make, set}. make gives a cell its
- * parts once, set writes a row's figures into it; without them text(row) is the
- * cell. On narrow screens style.css makes a card of each row.
+ * Table shows rows of columns {title, kind, make, set, text, known}. make gives a
+ * cell its parts once, set writes a row's figures into it; without them text(row)
+ * is the cell. A column that is not known of any row is hidden. On narrow screens
+ * style.css makes a card of each row.
  */
 export class Table {
   #columns;
@@ -41,12 +42,18 @@ export class Table {
     this.#seen = [items, key, wanted];
     const found = wanted ? items.filter((item) => this.#text(item).includes(wanted)) : items;
     const shown = this.#all || found.length <= few ? found : found.slice(0, few);
+    const hidden = this.#columns.map((c) => c.known !== undefined && !items.some(c.known));
+    hidden.forEach((h, i) => { this.head.children[i].hidden = h; });
     const before = this.#rows;
     this.#rows = new Map();
     for (const item of shown) {
       const k = key(item);
       const row = before.get(k) ?? this.#make();
-      this.#columns.forEach((c, i) => (c.set ? c.set(row.cells[i], item) : say(row.cells[i], c.text(item))));
+      this.#columns.forEach((c, i) => {
+        row.cells[i].hidden = hidden[i];
+        if (c.set) c.set(row.cells[i], item);
+        else say(row.cells[i], c.text(item));
+      });
       this.#rows.set(k, row);
     }
     this.#place([...this.#rows.values()].map((r) => r.tr));

@@ -30,11 +30,11 @@ export function plots(parent) {
   return (status, history) => {
     connections.show([
       { name: "ready", look: "c1", kind: "area", value: (s) => s.idle },
-      { name: "capacity", look: "c0 dashed", kind: "line", value: (s) => s.capacity },
+      { name: "capacity", look: "c0 dashed", kind: "bound", value: (s) => s.capacity },
       { name: "users waiting", look: "c2", kind: "rare", value: (s) => s.waiting },
     ], history.samples);
     showTimes(time, status, history);
-    throughput.show(byService(history), history.samples);
+    throughput.show(byService(status, history), history.samples);
     users.show([{ name: "open", look: "c3", kind: "area", value: (s) => s.open }], history.samples);
   };
 }
@@ -54,11 +54,12 @@ function showTimes(plot, status, history) {
   plot.show(client ? roundTrip : firstByte, history.samples);
 }
 
-function byService(history) {
+function byService(status, history) {
+  const own = isClient(status) ? `${status.name}/` : ""; // said once, at the top
   const { slots, more } = history.busiest();
   const names = slots.filter((name) => name !== null);
   const series = slots.flatMap((name, i) => name === null ? [] : [
-    { name, look: `c${i + 1}`, kind: "stack", value: (s) => moved(s, name) },
+    { name: name.startsWith(own) ? name.slice(own.length) : name, look: `c${i + 1}`, kind: "stack", value: (s) => moved(s, name) },
   ]);
   if (more) series.push({ name: others, look: "c0", kind: "stack", value: (s) => movedByOthers(s, names) });
   return series;
@@ -137,17 +138,16 @@ export function serviceTable(section, { title, noun, empty }) {
           say(td.children[0], state(s));
           say(td.children[1], s.up ? "" : s.reason);
         } },
-      { title: "Users reach", kind: "address", text: (s) => s.address || "–" },
-      { title: "Target", kind: "address", text: (s) => s.target || "–" },
+      { title: "Users reach", kind: "address", text: (s) => s.address || "–", known: (s) => s.address },
+      { title: "Target", kind: "address", text: (s) => s.target || "–", known: (s) => s.target },
       { title: "Users", ...twoLines((s) => whole(s.open), (s) => `${whole(s.streams)} served`) },
       { title: "To users", ...twoLines((s) => rate(rates.of(s).to), (s) => bytes(s.bytes_to_users)) },
       { title: "From users", ...twoLines((s) => rate(rates.of(s).from), (s) => bytes(s.bytes_from_users)) },
-      { title: "First byte", ...twoLines(first, (s) => s.first_byte?.count ? `99 % ${short(s.first_byte.p99_seconds)}` : "") },
+      { title: "First byte", known: (s) => s.first_byte, ...twoLines(first, (s) => s.first_byte?.count ? `99 % ${short(s.first_byte.p99_seconds)}` : "") },
     ],
   });
   return (status, history, services, wanted) => {
     client = isClient(status);
-    section.classList.toggle("no-first-byte", !services.some((s) => s.first_byte));
     rates.take(status, history);
     const order = [...services].sort((a, b) => a.up - b.up || byText(label(a), label(b)) || byText(a.address, b.address));
     table.show(order, serviceKey, wanted);
@@ -206,7 +206,7 @@ export function sessionTable(section) {
       { title: "Users", kind: "figure", text: (s) => whole(s.open) },
       { title: "Ready", ...twoLines((s) => whole(s.pool.idle), (s) => `of ${whole(s.pool.capacity)}`) },
       { title: "Carriers", kind: "figure", text: (s) => whole(s.carriers) },
-      { title: "Key", kind: "address", text: (s) => s.key || "–" },
+      { title: "Key", kind: "address", text: (s) => s.key || "–", known: (s) => s.key },
       { title: "Connected", ...twoLines((s) => long((now - new Date(s.since)) / 1000), (s) => clock(new Date(s.since), now)) },
     ],
   });
@@ -241,29 +241,46 @@ export function showEvents(list, status, wanted) {
 
 /** showTotals lists what was counted since the program started. */
 export function showTotals(list, status) {
-  const { pool, users, door } = status;
-  const sum = (reasons) => Object.values(reasons ?? {}).reduce((a, b) => a + b, 0);
-  const why = (reasons) => Object.entries(reasons ?? {}).filter(([, n]) => n).sort(([, a], [, b]) => b - a)
-    .map(([reason, n]) => `${reason.replaceAll("_", " ").replaceAll("-", " ")} ${whole(n)}`).join(", ");
-  const taken = pool.hits + pool.misses;
+  const { users, door } = status;
   const rows = [["Users served", whole(users.streams), ""]];
-  if (!isClient(status)) {
+  if (door) {
     rows.push(
-      ["Found a connection ready", ratio(pool.hits, taken), taken ? `${whole(pool.hits)} of ${whole(taken)}` : ""],
       ["Went on a carrier", whole(users.carried), ""],
       ["Turned away", whole(users.timeouts + users.overflow), why({ "waited too long": users.timeouts, "too many waited": users.overflow })],
     );
   }
+  rows.push(["Handed over again", whole(users.replays), users.no_ack ? `${whole(users.no_ack)} not answered` : ""]);
+  if (door) rows.push(["Refused at the door", whole(sum(door.rejected)), why(door.rejected)]);
+  showNumbers(list, rows);
+}
+
+/** showPool lists what was counted of the sessions that there are: with a session its figures go. */
+export function showPool(list, status) {
+  const { pool, door } = status;
+  const taken = pool.hits + pool.misses;
+  const rows = [];
+  if (door) rows.push(["Found a connection ready", ratio(pool.hits, taken), taken ? `${whole(pool.hits)} of ${whole(taken)}` : ""]);
   rows.push(
-    ["Handed over again", whole(users.replays), users.no_ack ? `${whole(users.no_ack)} not answered` : ""],
     ["Connections made", whole(pool.created), pool.dial_failures ? `${count(pool.dial_failures, "dial")} failed` : ""],
     ["Connections closed", whole(sum(pool.closed)), why(pool.closed)],
   );
-  if (door) rows.push(["Refused at the door", whole(sum(door.rejected)), why(door.rejected)]);
+  showNumbers(list, rows);
+}
+
+function showNumbers(list, rows) {
   const print = JSON.stringify(rows);
   if (list.shown === print) return;
   list.shown = print;
-  list.replaceChildren(...rows.flatMap(([name, figure, note]) => [
-    el("dt", {}, name), el("dd", {}, el("span", { class: "main" }, figure), el("span", { class: "less" }, note)),
-  ]));
+  list.replaceChildren(...rows.map(([name, figure, note]) => el("div", {},
+    el("dt", {}, name), el("dd", {}, el("span", { class: "main" }, figure), el("span", { class: "less" }, note)))));
+}
+
+function sum(reasons) {
+  return Object.values(reasons ?? {}).reduce((a, b) => a + b, 0);
+}
+
+/** why is counts by reason in words, the most frequent first. */
+function why(reasons) {
+  return Object.entries(reasons ?? {}).filter(([, n]) => n).sort(([, a], [, b]) => b - a)
+    .map(([reason, n]) => `${reason.replaceAll(/[_-]/g, " ")} ${whole(n)}`).join(", ");
 }
