@@ -93,15 +93,16 @@ func (p *publisher) awayLocked() {
 	}
 }
 
-// groupLocked finds the service that other clients of p's key have for the group
-// of r, or nil.
-func (s *Server) groupLocked(p *publisher, r wire.Register) *published {
+// groupLocked finds the service that other clients of the asker's key have for the
+// group of r, or nil.
+func (s *Server) groupLocked(asker member, r wire.Register) *published {
 	if r.Group == "" {
 		return nil
 	}
+	p := s.publishers[asker] // nil: it has none
 	for _, other := range s.publishers {
 		for _, sv := range other.services {
-			if sv.group == r.Group && sv.holder.key == p.key && sv.name == r.Name && sv.sources == r.Sources && sv.matches(r) && sv.of(p) == nil {
+			if sv.group == r.Group && sv.holder.key == asker.key && sv.name == r.Name && sv.sources == r.Sources && sv.matches(r) && sv.of(p) == nil {
 				return sv
 			}
 		}
@@ -116,8 +117,8 @@ func (c *serverSession) joinGroupLocked(sv *published, r wire.Register) (*publis
 	if len(p.services) >= maxServices {
 		return nil, nil, wire.TooMany, tooManyServices
 	}
-	if len(sv.backends) >= maxBackends {
-		return nil, nil, wire.TooMany, fmt.Sprintf("%d clients share port %d, which is the limit", maxBackends, sv.port())
+	if code, reason := sv.roomLocked(); code != wire.OK {
+		return nil, nil, code, reason
 	}
 	b := sv.backendLocked(p)
 	sv.backends = append(slices.Clone(sv.backends), b)
@@ -131,6 +132,14 @@ func (c *serverSession) joinGroupLocked(sv *published, r wire.Register) (*publis
 	}
 	sv.upLocked(b, c, r)
 	return sv, nil, wire.OK, ""
+}
+
+// roomLocked checks that one more client may share the service.
+func (sv *published) roomLocked() (wire.DenyCode, string) {
+	if len(sv.backends) >= maxBackends {
+		return wire.TooMany, fmt.Sprintf("%d clients share port %d, which is the limit", maxBackends, sv.port())
+	}
+	return wire.OK, ""
 }
 
 // reason is what a client is told that asks for what another one of its key

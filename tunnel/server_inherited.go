@@ -15,22 +15,33 @@ import (
 // It is one service's at a time, as a port is that the server opens: two on one
 // socket would take each other's users.
 func (s *Server) inherited(bind string, port uint16) (net.Listener, error) {
-	for _, l := range s.cfg.Inherited {
-		socket, ok := l.(*net.TCPListener)
-		if !ok || !leadsTo(socket.Addr().(*net.TCPAddr), bind, port) {
-			continue
-		}
-		if _, taken := s.lent.LoadOrStore(l, true); taken {
-			return nil, fmt.Errorf("the socket on %v: %w", l.Addr(), syscall.EADDRINUSE)
-		}
-		own, err := listenerOn(socket)
-		if err != nil {
-			s.lent.Delete(l)
-			return nil, err
-		}
-		return &lentListener{own, func() { s.lent.Delete(l) }}, nil
+	l := s.handedOver(bind, port)
+	if l == nil {
+		return nil, nil
 	}
-	return nil, nil
+	if _, taken := s.lent.LoadOrStore(l, true); taken {
+		return nil, lentAlready(l)
+	}
+	own, err := listenerOn(l)
+	if err != nil {
+		s.lent.Delete(l)
+		return nil, err
+	}
+	return &lentListener{own, func() { s.lent.Delete(l) }}, nil
+}
+
+// handedOver finds the socket that the program was given for an address, or nil.
+func (s *Server) handedOver(bind string, port uint16) *net.TCPListener {
+	for _, l := range s.cfg.Inherited {
+		if socket, ok := l.(*net.TCPListener); ok && leadsTo(socket.Addr().(*net.TCPAddr), bind, port) {
+			return socket
+		}
+	}
+	return nil
+}
+
+func lentAlready(l net.Listener) error {
+	return fmt.Errorf("the socket on %v: %w", l.Addr(), syscall.EADDRINUSE)
 }
 
 // lentListener is a service's listener on an inherited socket.

@@ -14,9 +14,9 @@ import (
 // alive reports whether the client of a session answers.
 func (c *serverSession) alive() bool { return alive(c.server.streams, c.link) }
 
-// registerAll answers the client's registrations and withdrawals, one at a time:
-// a port may be held by another client that has to be asked first. It ends with
-// the link.
+// registerAll answers the client's registrations and withdrawals, and what it asks
+// about them, one at a time: a port may be held by another client that has to be
+// asked first. It ends with the link.
 func (c *serverSession) registerAll() {
 	for {
 		select {
@@ -26,6 +26,8 @@ func (c *serverSession) registerAll() {
 				c.register(m)
 			case wire.Withdraw:
 				c.withdrawService(m)
+			case wire.Ask:
+				c.link.Send(c.answer(m))
 			}
 		case <-c.link.Done():
 			return
@@ -51,20 +53,10 @@ func (c *serverSession) register(r wire.Register) {
 
 func (c *serverSession) publish(r wire.Register) (*published, wire.DenyCode, string) {
 	s := c.server
-	if _, err := parseSources(r.Sources); err != nil {
-		return nil, wire.BadRequest, "the prefixes of users: " + err.Error()
-	}
-	if s.isOwnPort(r.Network, r.Port) {
-		return nil, wire.PortNotAllowed, fmt.Sprintf("port %d is the tunnel's own", r.Port)
-	}
-	if r.Port != 0 && !s.ports.Allows(r.Port) {
-		return nil, wire.PortNotAllowed, fmt.Sprintf("port %d is not among those of the server's --allow-ports (%s)", r.Port, s.cfg.AllowPorts)
-	}
-	bind, code, reason := s.bindFor(r.Bind)
+	r, code, reason := s.permit(r)
 	if code != wire.OK {
 		return nil, code, reason
 	}
-	r.Bind = bind
 	for {
 		sv, holder, code, reason := c.claimOrListen(r)
 		if holder == nil {
@@ -79,6 +71,23 @@ func (c *serverSession) publish(r wire.Register) (*published, wire.DenyCode, str
 			return sv, wire.OK, ""
 		}
 	}
+}
+
+// permit checks what the server's configuration has to say of r, and returns it
+// with the address that the port is bound to.
+func (s *Server) permit(r wire.Register) (wire.Register, wire.DenyCode, string) {
+	if _, err := parseSources(r.Sources); err != nil {
+		return r, wire.BadRequest, "the prefixes of users: " + err.Error()
+	}
+	if s.isOwnPort(r.Network, r.Port) {
+		return r, wire.PortNotAllowed, fmt.Sprintf("port %d is the tunnel's own", r.Port)
+	}
+	if r.Port != 0 && !s.ports.Allows(r.Port) {
+		return r, wire.PortNotAllowed, fmt.Sprintf("port %d is not among those of the server's --allow-ports (%s)", r.Port, s.cfg.AllowPorts)
+	}
+	bind, code, reason := s.bindFor(r.Bind)
+	r.Bind = bind
+	return r, code, reason
 }
 
 // holding is what another client has that this one asks for.
@@ -132,27 +141,42 @@ func (c *serverSession) claim(r wire.Register) (*published, *holding, wire.DenyC
 			return sv, nil, wire.OK, ""
 		}
 	}
-	if sv := s.groupLocked(p, r); sv != nil {
+	if sv := s.groupLocked(p.member, r); sv != nil {
 		return c.joinGroupLocked(sv, r)
 	}
-	for _, other := range s.publishers {
-		for _, sv := range other.services {
-			if other == p || r.Port == 0 || !sv.collides(r) {
-				continue
-			}
-			if other.key != p.key {
-				return nil, nil, wire.PortHeld, fmt.Sprintf("port %d is held by a client with another key", r.Port)
-			}
-			return nil, &holding{sv, sv.group, sv.name, sv.sources, other, sv.of(other).session}, wire.OK, ""
-		}
+	if holder, code, reason := s.inTheWayLocked(p.member, r); holder != nil || code != wire.OK {
+		return nil, holder, code, reason
 	}
 	if len(p.services) >= maxServices {
 		return nil, nil, wire.TooMany, tooManyServices
 	}
-	if s.portsLocked() >= s.maxPorts {
-		return nil, nil, wire.TooMany, fmt.Sprintf("the server has %d public ports open, which is its limit", s.maxPorts)
+	code, reason := s.roomForPortLocked()
+	return nil, nil, code, reason
+}
+
+// inTheWayLocked finds another client's service on the port that a client asks for:
+// one with the same key is returned, one with another is a reason.
+func (s *Server) inTheWayLocked(asker member, r wire.Register) (*holding, wire.DenyCode, string) {
+	for _, other := range s.publishers {
+		for _, sv := range other.services {
+			if other.member == asker || r.Port == 0 || !sv.collides(r) {
+				continue
+			}
+			if other.key != asker.key {
+				return nil, wire.PortHeld, fmt.Sprintf("port %d is held by a client with another key", r.Port)
+			}
+			return &holding{sv, sv.group, sv.name, sv.sources, other, sv.of(other).session}, wire.OK, ""
+		}
 	}
-	return nil, nil, wire.OK, ""
+	return nil, wire.OK, ""
+}
+
+// roomForPortLocked checks that one more public port may be opened.
+func (s *Server) roomForPortLocked() (wire.DenyCode, string) {
+	if s.portsLocked() >= s.maxPorts {
+		return wire.TooMany, fmt.Sprintf("the server has %d public ports open, which is its limit", s.maxPorts)
+	}
+	return wire.OK, ""
 }
 
 var tooManyServices = fmt.Sprintf("a client may have %d services", maxServices)

@@ -53,7 +53,7 @@ type serverSession struct {
 	endWaits      context.CancelFunc
 	asking        demand // what the client was told of users that wait
 	registers     *rate.Limiter
-	registrations chan wire.Message // to registerAll: of services, in order
+	registrations chan wire.Message // to registerAll: of services, in order, and Asks
 	goodbye       sync.Once         // a side says GoAway at most once
 	leaving       bool              // the client said GoAway; handle's own
 
@@ -92,7 +92,7 @@ func (c *serverSession) run() {
 // handle takes the client's messages, one at a time.
 func (c *serverSession) handle(m wire.Message) error {
 	switch m := m.(type) {
-	case wire.Register:
+	case wire.Register, wire.Ask:
 		return c.queue(m)
 	case wire.Forward:
 		if !c.registers.Allow() {

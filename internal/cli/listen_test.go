@@ -12,7 +12,7 @@ import (
 func TestListenErrors(t *testing.T) {
 	for err, want := range map[error]string{
 		syscall.EADDRINUSE:    "stop it, or choose another with --listen",
-		wsaAddrInUse:          "stop it, or choose another with --listen",
+		syscall.Errno(10048):  "stop it, or choose another with --listen",
 		syscall.EACCES:        "CAP_NET_BIND_SERVICE",
 		syscall.EADDRNOTAVAIL: "--listen: listen: bind: cannot assign requested address; it takes [ADDRESS]:PORT",
 	} {

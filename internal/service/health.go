@@ -56,7 +56,7 @@ func ParseCheck(text string) (Check, error) {
 
 // Watch checks each target now and then, beginning at once, until ctx ends.
 func (t *Targets) Watch(ctx context.Context, c Check) {
-	t.watch(ctx, c.Interval, c.of)
+	t.watch(ctx, c.Interval, c.Once)
 }
 
 // watch asks each target how it is. how returns nil of one that is well.
@@ -94,8 +94,8 @@ func (t *Targets) watch(ctx context.Context, interval time.Duration, how func(ct
 	}
 }
 
-// of checks one target.
-func (c Check) of(ctx context.Context, address string) *Failure {
+// Once checks one target, as [DialTarget] takes it. Nil: it is well.
+func (c Check) Once(ctx context.Context, address string) *Failure {
 	if c.path == "" {
 		conn, reason, err := c.connect(ctx, address)
 		if err != nil {

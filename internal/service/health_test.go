@@ -157,7 +157,7 @@ func TestChecks(t *testing.T) {
 		if strings.HasSuffix(text, "late") {
 			c.Timeout = 20 * time.Millisecond
 		}
-		return c.of(t.Context(), address)
+		return c.Once(t.Context(), address)
 	}
 	require.Nil(t, check("tcp", address))
 	require.Nil(t, check("http:/", address))
@@ -203,6 +203,6 @@ func TestCheckOfUnixTarget(t *testing.T) {
 	c, err := ParseCheck("http:/")
 	require.NoError(t, err)
 	c.Timeout, c.Preface = patience, []byte("preface\n")
-	require.Nil(t, c.of(t.Context(), UnixScheme+l.Addr().String()))
+	require.Nil(t, c.Once(t.Context(), UnixScheme+l.Addr().String()))
 	require.NoError(t, <-heard)
 }

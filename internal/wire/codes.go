@@ -6,9 +6,9 @@ import "fmt"
 // text beside it is for people.
 type DenyCode byte
 
-// The codes of Deny, Registered, Forwarded and GoAway.
+// The codes of Deny, Registered, Forwarded, Answer and GoAway.
 const (
-	OK             DenyCode = 0  // granted; only in Registered and Forwarded
+	OK             DenyCode = 0  // granted; only in Registered, Forwarded and Answer
 	PortNotAllowed DenyCode = 1  // the server's configuration excludes the port
 	PortTaken      DenyCode = 2  // another program listens there
 	PortHeld       DenyCode = 3  // another client holds it; the text names that client
@@ -45,6 +45,20 @@ var denyNames = [...]string{
 func (c DenyCode) String() string { return codeName("code", denyNames[:], byte(c)) }
 
 func (c DenyCode) known() bool { return int(c) < len(denyNames) }
+
+// Standing says, in an Answer, who has what was asked for, if it would be granted.
+type Standing byte
+
+// The standings of an Answer.
+const (
+	Vacant      Standing = 0 // nobody
+	OwnUp       Standing = 1 // the client that the question is for, which is connected
+	OwnAway     Standing = 2 // that client, which is not connected: it is kept for its return
+	GroupShared Standing = 3 // the clients of its group, which would share it
+	HolderDumb  Standing = 4 // another client, which does not answer and would lose it
+)
+
+func (s Standing) known() bool { return s <= HolderDumb }
 
 // ResetReason says why a stream was aborted. Zero is no reason.
 type ResetReason byte

@@ -58,9 +58,10 @@ func TestCodes(t *testing.T) {
 		byte(TypePing): "Ping", byte(TypePong): "Pong", byte(TypeGoAway): "GoAway",
 		byte(TypeCarry): "Carry", byte(TypeForward): "Forward", byte(TypeForwarded): "Forwarded",
 		byte(TypeWithdraw): "Withdraw", byte(TypeWithdrawn): "Withdrawn",
+		byte(TypeAsk): "Ask", byte(TypeAnswer): "Answer",
 	}, map[byte]string{1: "Welcome", 2: "Deny", 3: "Register", 4: "Registered", 5: "Open",
 		6: "Cancel", 7: "Canceled", 8: "Need", 9: "Ping", 10: "Pong", 11: "GoAway", 12: "Carry",
-		13: "Forward", 14: "Forwarded", 15: "Withdraw", 16: "Withdrawn"},
+		13: "Forward", 14: "Forwarded", 15: "Withdraw", 16: "Withdrawn", 17: "Ask", 18: "Answer"},
 		func(b byte) (string, bool) { return MessageType(b).String(), MessageType(b).known() })
 
 	checkNames(t, "code", map[byte]string{

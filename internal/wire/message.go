@@ -26,6 +26,8 @@ const (
 	TypeForwarded  MessageType = 14
 	TypeWithdraw   MessageType = 15
 	TypeWithdrawn  MessageType = 16
+	TypeAsk        MessageType = 17
+	TypeAnswer     MessageType = 18
 )
 
 var messageNames = [...]string{
@@ -45,6 +47,8 @@ var messageNames = [...]string{
 	TypeForwarded:  "Forwarded",
 	TypeWithdraw:   "Withdraw",
 	TypeWithdrawn:  "Withdrawn",
+	TypeAsk:        "Ask",
+	TypeAnswer:     "Answer",
 }
 
 // String returns the name of the message.
@@ -64,8 +68,8 @@ const (
 )
 
 // Message is one message of the control channel: [Welcome], [Deny],
-// [Register], [Registered], [Forward], [Forwarded], [Withdraw], [Withdrawn], [Open], [Carry],
-// [Cancel], [Canceled], [Need], [Ping], [Pong] or [GoAway], by value.
+// [Register], [Registered], [Forward], [Forwarded], [Withdraw], [Withdrawn], [Ask], [Answer],
+// [Open], [Carry], [Cancel], [Canceled], [Need], [Ping], [Pong] or [GoAway], by value.
 type Message interface {
 	Type() MessageType
 	append(b []byte) []byte // the body
@@ -76,7 +80,7 @@ func AppendMessage(b []byte, m Message) []byte {
 	start := len(b)
 	b = append(b, byte(m.Type()), 0, 0, 0)
 	b = m.append(b)
-	body := len(b) - start - MessageHeaderSize // far below MaxMessage: two strings at most
+	body := len(b) - start - MessageHeaderSize // far below MaxMessage: four strings at most
 	b[start+1], b[start+2], b[start+3] = byte(body>>16), byte(body>>8), byte(body)
 	return b
 }
@@ -164,6 +168,10 @@ func DecodeMessage(t MessageType, body []byte) (Message, error) {
 		m = d.withdraw()
 	case TypeWithdrawn:
 		m = Withdrawn(d.withdraw())
+	case TypeAsk:
+		m = d.ask()
+	case TypeAnswer:
+		m = d.answer()
 	}
 	if err := d.end(); err != nil {
 		return nil, err

@@ -54,6 +54,14 @@ var goldenMessages = []struct {
 	{"0b 00 00 02 07 00", GoAway{Code: Shutdown}},
 	{"0c 00 00 17 00 00 00 09 00 02 00 01 0e 31 39 32 2e 30 2e 32 2e 31 3a 34 30 30 30",
 		Carry{Stream: 9, Carrier: 2, Ref: 1, User: "192.0.2.1:4000"}},
+	{"11 00 00 1d 00 01 02 03 04 05 06 07 08 09 0a 0b 0c 0d 0e 0f " +
+		"03 00 01 01 1f 90 00 03 77 65 62 00 00",
+		Ask{Identity: [16]byte(counting(0, 16)), About: Register{Ref: 1, Network: NetworkTCP, Port: 8080, Name: "web"}}},
+	{"11 00 00 1c 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 " +
+		"0d 00 03 01 07 64 62 3a 35 34 33 32",
+		Ask{About: Forward{Ref: 3, Network: NetworkTCP, Target: "db:5432"}}},
+	{"12 00 00 06 03 00 01 00 01 00", Answer{About: TypeRegister, Ref: 1, Standing: OwnUp}},
+	{"12 00 00 08 0d 00 03 0c 00 02 6e 6f", Answer{About: TypeForward, Ref: 3, Code: TargetNotAllowed, Text: "no"}},
 }
 
 func TestMessageGolden(t *testing.T) {
@@ -100,6 +108,9 @@ func TestMessageRoundTrip(t *testing.T) {
 		Forwarded{}, Forwarded{Ref: 1<<16 - 1, Code: TargetNotAllowed, Text: long},
 		Withdraw{What: WhatService}, Withdraw{What: WhatForward, Ref: 1<<16 - 2},
 		Withdrawn{What: WhatService}, Withdrawn{What: WhatForward, Ref: 1<<16 - 2},
+		Ask{About: Register{Ref: 1<<16 - 2, Network: NetworkUDP, Port: 1<<16 - 1, Bind: long, Name: long, Group: long, Sources: long}},
+		Ask{About: Forward{Network: NetworkTCP, Target: long}},
+		Answer{About: TypeForward, Standing: HolderDumb}, Answer{About: TypeRegister, Ref: 1<<16 - 1, Code: PortHeld, Text: long},
 		Registered{Code: OK, Addr: long},
 		Registered{Ref: 1<<16 - 1, Code: Internal, Text: long},
 		Registered{Code: Internal},
@@ -193,7 +204,16 @@ func TestDecodeMessageMalformed(t *testing.T) {
 		{"outcome 4", TypeCanceled, "00 00 00 07 04", "unknown outcome 4"},
 		{"Canceled without an outcome", TypeCanceled, "00 00 00 07", "middle of a field"},
 		{"Carry of stream 0", TypeCarry, "00 00 00 00 00 01 00 01 00", "stream 0"},
-		{"type 17", 17, "", "unknown type 17"},
+		{"type 19", 19, "", "unknown type 19"},
+		{"Ask about a Ping", TypeAsk, strings.Repeat("00", 16) + "09 00 00 00 00 00 00 00 00", "nobody can ask about"},
+		{"Ask about nothing", TypeAsk, strings.Repeat("00", 16), "middle of a field"},
+		{"Ask about a Register of network 3", TypeAsk, strings.Repeat("00", 16) + "03 00 01 03 00 50 00 00 00 00", "unknown network 3"},
+		{"Ask about a Forward with a byte too many", TypeAsk, strings.Repeat("00", 16) + "0d 00 01 01 00 00", "1 bytes after"},
+		{"Answer about a Ping", TypeAnswer, "09 00 01 00 00 00", "nobody can ask about"},
+		{"Answer with standing 5", TypeAnswer, "03 00 01 00 05 00", "unknown standing 5"},
+		{"Answer with code 13", TypeAnswer, "03 00 01 0d 00 00", "code"},
+		{"Answer that denies, with a standing", TypeAnswer, "03 00 01 03 01 00", "a standing goes with"},
+		{"Answer that grants, with a reason", TypeAnswer, "03 00 01 00 00 01 61", "code OK with a reason"},
 		{"type 255", 255, "", "unknown type 255"},
 		{"a body over the cap", TypeDeny, strings.Repeat("00", MaxMessage+1), "4097 bytes"},
 		{"heartbeat 0", TypeWelcome, welcome + "00 00 00 00 00 00 04 00 00 40", "heartbeat"},
@@ -307,7 +327,7 @@ func TestReadMessageErrors(t *testing.T) {
 
 // A header that announces too much is refused before its body is waited for.
 func TestReadMessageStopsAtTheHeader(t *testing.T) {
-	for _, header := range []string{"02 00 10 01", "11 00 00 01"} {
+	for _, header := range []string{"02 00 10 01", "13 00 00 01"} {
 		r := bytes.NewReader(append(unhex(t, header), "the rest"...))
 		if _, err := ReadMessage(r, nil); !errors.Is(err, ErrMalformed) {
 			t.Errorf("%s: %v", header, err)
