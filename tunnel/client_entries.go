@@ -4,7 +4,6 @@ import (
 	"reflect"
 	"slices"
 
-	"github.com/tunnelpool/pool/internal/wire"
 )
 
 // pair finds, for each that is wanted, the former one that it continues: by the
@@ -63,8 +62,7 @@ func (c *Client) setServiceLocked(s *clientService, cfg *ClientConfig, to Servic
 	if former != nil && reflect.DeepEqual(former.service, to) {
 		return
 	}
-	sources, _ := to.sources() // checkServices has seen to it
-	s.request = wire.Register{Network: to.network(), Port: to.Port, Bind: to.Bind, Name: to.Name, Group: to.Group, Sources: sources}
+	s.request = to.request(0) // the ref comes with the session
 	t := c.newTarget(to, former)
 	if former != nil && former.all == t.all {
 		t.watch = former.watch

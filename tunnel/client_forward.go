@@ -35,7 +35,7 @@ func (c *Client) newForward(cfg *Forward, most int) (*forward, error) {
 // the forward.
 func (f *forward) set(cfg *Forward) {
 	f.now.Store(cfg)
-	f.request = wire.Forward{Network: cfg.network(), Target: cfg.Target}
+	f.request = cfg.request(0) // the ref comes with the session
 	f.status.Name, f.status.Target, f.status.UDP = cfg.Name, cfg.Target, cfg.network() == wire.NetworkUDP
 }
 

@@ -115,15 +115,10 @@ func (s Service) checked() Service {
 // watchTargetLocked checks the health of a service's targets if that was asked for,
 // whether the server can be reached or not, as long as the client runs.
 func (c *Client) watchTargetLocked(t *target) {
-	check, err := service.ParseCheck(t.service.Health)
-	if err != nil {
-		return // none was asked for: checkTargets has seen to the rest
+	check, ok := t.service.healthCheck()
+	if !ok {
+		return
 	}
-	check.Interval = t.service.HealthInterval
-	if t.headers != 0 {
-		check.Preface = proxyheader.Format(t.headers, netip.AddrPort{}, netip.AddrPort{})
-	}
-	check.Timeout = min(t.service.HealthInterval, t.service.ConnectTimeout)
 	ctx, stop := context.WithCancel(c.running)
 	t.watch = stop
 	c.tasks.Go(func() { t.all.Watch(ctx, check) }) // ends with ctx
@@ -134,6 +129,20 @@ func (t *target) unwatchLocked() {
 	if t.watch != nil {
 		t.watch()
 	}
+}
+
+// healthCheck is how the targets are to be checked. False: not at all.
+func (s *Service) healthCheck() (check service.Check, ok bool) {
+	check, err := service.ParseCheck(s.Health)
+	if err != nil {
+		return check, false // none was asked for: checkTargets has seen to the rest
+	}
+	if headers, _ := proxyheader.ParseVersion(s.ProxyProtocol); headers != 0 {
+		check.Preface = proxyheader.Format(headers, netip.AddrPort{}, netip.AddrPort{})
+	}
+	check.Interval = s.HealthInterval
+	check.Timeout = min(s.HealthInterval, s.ConnectTimeout)
+	return check, true
 }
 
 // isUpAt notes where the server listens for the service. Of one that listens on

@@ -17,58 +17,96 @@ import (
 	"github.com/tunnelpool/pool/internal/wire"
 )
 
+// diagnosis is why something failed, and what the person can do.
+type diagnosis struct {
+	what   string
+	sep    string // between them in one line, where there is a remedy
+	remedy string // may be empty
+}
+
+func (d diagnosis) String() string {
+	if d.remedy == "" {
+		return d.what
+	}
+	return d.what + d.sep + d.remedy
+}
+
 // explain says in one line why the server could not be joined, and what the
 // person at the client can do.
 func explain(server string, err error) string {
+	var no *denied
+	if errors.As(err, &no) {
+		return no.Error() + remedy(no.code)
+	}
+	return diagnose(server, err).String()
+}
+
+// diagnose finds out why the server could not be joined.
+func diagnose(server string, err error) diagnosis {
 	host, _, _ := net.SplitHostPort(server)
 	var dns *net.DNSError
 	var ne net.Error
 	var no *denied
 	var verification *tls.CertificateVerificationError
+	say := func(remedy, format string, args ...any) diagnosis {
+		return diagnosis{fmt.Sprintf(format, args...), ": ", remedy}
+	}
 	switch {
 	case errors.As(err, &no):
-		return no.Error() + remedy(no.code)
+		return diagnosis{no.Error(), "; ", whatToDo(no.code)}
 	case errors.As(err, &dns) && dns.IsNotFound:
-		return fmt.Sprintf("Name %q not found: check the server's name", host)
+		return say("check the server's name", "Name %q not found", host)
 	case errors.As(err, &dns):
-		return fmt.Sprintf("Name %q could not be looked up (%v): check this machine's DNS", host, dns.Err)
+		return say("check this machine's DNS", "Name %q could not be looked up (%v)", host, dns.Err)
 	case errors.As(err, &verification):
-		return explainCertificate(host, err)
+		return diagnoseCertificate(host, err)
+	case errors.Is(err, pool.ErrTLSMismatch) && foreign(err):
+		return say("check the server's port", "%s is no tunnel-server: what answers there speaks another protocol", server)
 	case errors.Is(err, pool.ErrTLSMismatch):
-		return fmt.Sprintf("%s: %v; start both with the same --tls", server, err)
+		return diagnosis{fmt.Sprintf("%s: %v", server, err), "; ", "start both with the same --tls"}
 	case errors.Is(err, pool.ErrCertificateRefused):
-		return fmt.Sprintf("%s: %s; give one that the server's operator issued with --tls-cert and --tls-key", server, quoteSafe(err.Error()))
+		return diagnosis{fmt.Sprintf("%s: %s", server, quoteSafe(err.Error())), "; ",
+			"give one that the server's operator issued with --tls-cert and --tls-key"}
 	case errors.Is(err, pool.ErrRefused):
-		return fmt.Sprintf("%s refused the key: use the one that 'tunnel-server key show' prints there, or ask its operator whether yours was revoked", server)
+		return say("use the one that 'tunnel-server key show' prints there, or ask its operator whether yours was revoked",
+			"%s refused the key", server)
 	case errors.Is(err, pool.ErrBusy):
-		return fmt.Sprintf("%s is busy turning away failed attempts, some perhaps from this network: this is no matter of the key", server)
+		return say("this is no matter of the key", "%s is busy turning away failed attempts, some perhaps from this network", server)
 	case errors.Is(err, pool.ErrImpostor):
-		return fmt.Sprintf("%s does not hold our key: it is not the server, or someone sits between; nothing was sent", server)
+		return say("it is not the server, or someone sits between; nothing was sent", "%s does not hold our key", server)
 	case errors.Is(err, syscall.ECONNREFUSED):
-		return fmt.Sprintf("%s refused the connection: is tunnel-server running there, on that port?", server)
+		return say("is tunnel-server running there, on that port?", "%s refused the connection", server)
 	case errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETUNREACH):
-		return fmt.Sprintf("No route to %s: check this machine's network", server)
+		return say("check this machine's network", "No route to %s", server)
 	case errors.As(err, &ne) && ne.Timeout():
-		return fmt.Sprintf("No answer from %s in time: does its firewall let the port in, and does a tunnel-server listen there?", server)
+		return say("does its firewall let the port in, and does a tunnel-server listen there?", "No answer from %s in time", server)
 	}
-	return fmt.Sprintf("Cannot join %s: %s", server, quoteSafe(err.Error()))
+	return diagnosis{what: fmt.Sprintf("Cannot join %s: %s", server, quoteSafe(err.Error()))}
 }
 
-func explainCertificate(host string, err error) string {
+// foreign reports whether what answered TLS is neither that nor a tunnel-server in
+// the plain mode, which says "this port speaks plain TCP".
+func foreign(err error) bool {
+	var header tls.RecordHeaderError
+	return errors.As(err, &header) && string(header.RecordHeader[:]) != "this "
+}
+
+func diagnoseCertificate(host string, err error) diagnosis {
 	var name x509.HostnameError
 	var unknown x509.UnknownAuthorityError
 	var invalid x509.CertificateInvalidError
 	switch {
 	case errors.As(err, &name):
 		// The names in a certificate are a stranger's words.
-		return fmt.Sprintf("The server's certificate is not for %q (%s): check --server, or give the certificate's name with --tls-name%s",
-			name.Host, quoteSafe(name.Error()), selfMade(name.Certificate))
+		return diagnosis{fmt.Sprintf("The server's certificate is not for %q (%s)", name.Host, quoteSafe(name.Error())), ": ",
+			"check --server, or give the certificate's name with --tls-name" + selfMade(name.Certificate)}
 	case errors.As(err, &unknown):
-		return fmt.Sprintf("The certificate of %s is not trusted: its issuer is unknown here; give it with --tls-ca%s", host, selfMade(unknown.Cert))
+		return diagnosis{fmt.Sprintf("The certificate of %s is not trusted: its issuer is unknown here", host), "; ",
+			"give it with --tls-ca" + selfMade(unknown.Cert)}
 	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
-		return fmt.Sprintf("The certificate of %s is expired or not valid yet: renew it, and check both clocks", host)
+		return diagnosis{fmt.Sprintf("The certificate of %s is expired or not valid yet", host), ": ", "renew it, and check both clocks"}
 	}
-	return fmt.Sprintf("The certificate of %s is not trusted: %s", host, quoteSafe(err.Error()))
+	return diagnosis{what: fmt.Sprintf("The certificate of %s is not trusted: %s", host, quoteSafe(err.Error()))}
 }
 
 // selfMade adds the likeliest cause when a certificate was issued by itself: a
@@ -83,17 +121,32 @@ func selfMade(cert *x509.Certificate) string {
 // remedy is what the person at the client can do about a denial, in
 // parentheses, or "".
 func remedy(code wire.DenyCode) string {
+	text := whatToDo(code)
+	switch code {
+	case wire.PortTaken, wire.PortHeld:
+		text += "; trying again until it is free"
+	case wire.IdentityInUse:
+		text += "; trying again until the other is gone"
+	}
+	if text == "" {
+		return ""
+	}
+	return " (" + text + ")"
+}
+
+// whatToDo is the person's part of it.
+func whatToDo(code wire.DenyCode) string {
 	switch code {
 	case wire.PortNotAllowed:
-		return " (choose another port)"
+		return "choose another port"
 	case wire.PortTaken, wire.PortHeld:
-		return " (choose another port, or 0 for any; trying again until it is free)"
+		return "choose another port, or 0 for any"
 	case wire.BindNotAllowed:
-		return " (leave the bind address out, or use one of the server's)"
+		return "leave the bind address out, or use one of the server's"
 	case wire.IdentityInUse:
-		return " (two clients on one machine need a --state-dir each, and a copied state directory must lose its file 'identity'; trying again until the other is gone)"
+		return "two clients on one machine need a --state-dir each, and a copied state directory must lose its file 'identity'"
 	case wire.Unsupported, wire.BadRequest:
-		return " (do both ends run the same version?)"
+		return "do both ends run the same version?"
 	}
 	return ""
 }
@@ -128,19 +181,23 @@ func explainFailure(f service.Failure) string {
 
 // explainTarget says why a target could not be reached.
 func explainTarget(target string, reason wire.ResetReason, err error) string {
+	return diagnoseTarget(target, reason, err).String()
+}
+
+func diagnoseTarget(target string, reason wire.ResetReason, err error) diagnosis {
 	var dns *net.DNSError
 	target = quoteSafe(target) // of a forward, the client's word
 	switch {
 	case reason == wire.ResetOverloaded:
-		return fmt.Sprintf("a user for %s is turned away: %v", target, err)
+		return diagnosis{what: fmt.Sprintf("a user for %s is turned away: %v", target, err)}
 	case reason == wire.ResetRefused:
-		return fmt.Sprintf("target %s refused the connection: is it running?", target)
+		return diagnosis{fmt.Sprintf("target %s refused the connection", target), ": ", "is it running?"}
 	case reason == wire.ResetTimeout:
-		return fmt.Sprintf("target %s did not answer in time", target)
+		return diagnosis{what: fmt.Sprintf("target %s did not answer in time", target)}
 	case errors.As(err, &dns):
-		return fmt.Sprintf("target %s: its name was not found", target)
+		return diagnosis{what: fmt.Sprintf("target %s: its name was not found", target)}
 	}
-	return fmt.Sprintf("target %s cannot be reached: %s", target, quoteSafe(err.Error()))
+	return diagnosis{what: fmt.Sprintf("target %s cannot be reached: %s", target, quoteSafe(err.Error()))}
 }
 
 // quoteSafe makes what a peer sent fit for a log line: plain text passes as it

@@ -33,6 +33,8 @@ func TestExplain(t *testing.T) {
 		{fmt.Errorf("%w: none", pool.ErrCertificateRefused), "host:1: wrapped: client certificate refused: none; give one that the server's operator issued with --tls-cert and --tls-key"},
 		{pool.ErrImpostor, "host:1 does not hold our key: it is not the server, or someone sits between; nothing was sent"},
 		{pool.ErrTLSMismatch, "host:1: wrapped: the two sides use different TLS modes; start both with the same --tls"},
+		{fmt.Errorf("%w: %w", pool.ErrTLSMismatch, tls.RecordHeaderError{RecordHeader: [5]byte([]byte("this "))}), "host:1: wrapped: the two sides use different TLS modes: tls: ; start both with the same --tls"},
+		{fmt.Errorf("%w: %w", pool.ErrTLSMismatch, tls.RecordHeaderError{RecordHeader: [5]byte([]byte("HTTP/"))}), "host:1 is no tunnel-server: what answers there speaks another protocol: check the server's port"},
 		{&net.DNSError{Err: "no such host", IsNotFound: true}, `Name "host" not found: check the server's name`},
 		{&net.DNSError{Err: "server misbehaving"}, `Name "host" could not be looked up (server misbehaving): check this machine's DNS`},
 		{syscall.ECONNREFUSED, "host:1 refused the connection: is tunnel-server running there, on that port?"},

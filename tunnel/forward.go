@@ -3,6 +3,8 @@ package tunnel
 import (
 	"net"
 	"strconv"
+
+	"github.com/tunnelpool/pool/internal/wire"
 )
 
 // Forward is one thing that the users of a client reach at the server's end: an
@@ -29,6 +31,11 @@ type Forward struct {
 
 // network is the forward's, as the server is asked for it.
 func (f *Forward) network() byte { return networkCode(f.Network) }
+
+// request asks whether users of the forward may come.
+func (f *Forward) request(ref uint16) wire.Forward {
+	return wire.Forward{Ref: ref, Network: f.network(), Target: f.Target}
+}
 
 // loopback is where a forward listens when nothing else is said.
 const loopback = "127.0.0.1"

@@ -93,6 +93,12 @@ func (s *Service) sources() (string, error) {
 	return "", fmt.Errorf("%d prefixes are more than %d bytes of text; join neighbours", len(s.AllowFrom), wire.MaxText)
 }
 
+// request asks for the service's port.
+func (s *Service) request(ref uint16) wire.Register {
+	sources, _ := s.sources() // checkServices has seen to it
+	return wire.Register{Ref: ref, Network: s.network(), Port: s.Port, Bind: s.Bind, Name: s.Name, Group: s.Group, Sources: sources}
+}
+
 // MinRate is the least [Service.Rate], in bytes per second.
 const MinRate = 1000
 
