@@ -3,7 +3,6 @@ package tunnel
 import (
 	"reflect"
 	"slices"
-
 )
 
 // pair finds, for each that is wanted, the former one that it continues: by the

@@ -235,7 +235,7 @@ func (p *probe) roundTrip(s *probeSession) {
 		return
 	}
 	step.Time = median
-	step.Detail = fmt.Sprintf("median of %d pings; the longest took %v", probePings, rounded(most))
+	step.Detail = fmt.Sprintf("median of %d pings; the longest took %.2f ms", probePings, float64(most)/float64(time.Millisecond))
 	p.done(step)
 	s.begin()
 }
@@ -275,15 +275,4 @@ func (p *probe) poolOne(ctx context.Context, s *probeSession, address string) er
 	}
 	_, err = pool.ParseID(string(id[:]))
 	return err
-}
-
-// rounded is a time as people want to read it: three digits or so.
-func rounded(d time.Duration) time.Duration {
-	switch {
-	case d >= time.Second:
-		return d.Round(10 * time.Millisecond)
-	case d >= time.Millisecond:
-		return d.Round(10 * time.Microsecond)
-	}
-	return d.Round(time.Microsecond)
 }

@@ -56,6 +56,8 @@ func probeRemedy(code wire.DenyCode) string {
 	switch code {
 	case wire.PortHeld:
 		return whatToDo(code) + "; if it is this very client that has it, check with its --state-dir"
+	case wire.TargetNotAllowed:
+		return "ask the server's operator, or leave the forward out"
 	case wire.TooMany:
 		return "the server's operator can raise its limits"
 	}

@@ -25,16 +25,20 @@ func probed(t testing.TB, cfg ClientConfig) (lines string, err error) {
 	defer cancel()
 	var b strings.Builder
 	err = Probe(ctx, cfg, func(s ProbeStep) {
-		fmt.Fprintf(&b, "%s %s: %s", s.State, s.Name, s.Detail)
-		if s.Remedy != "" {
-			fmt.Fprintf(&b, " -> %s", s.Remedy)
-		}
-		b.WriteString("\n")
+		writeStep(&b, s)
 		require.Equal(t, s.State == ProbeFailed, s.Err != nil && s.State != ProbeWarning, "%+v", s)
 	})
 	require.Equal(t, strings.Contains(b.String(), "failed "), err != nil, "%v\n%s", err, &b)
 	require.NotContains(t, b.String(), cfg.Key.Text())
 	return b.String(), err
+}
+
+func writeStep(b *strings.Builder, s ProbeStep) {
+	fmt.Fprintf(b, "%s %s: %s", s.State, s.Name, s.Detail)
+	if s.Remedy != "" {
+		fmt.Fprintf(b, " -> %s", s.Remedy)
+	}
+	b.WriteString("\n")
 }
 
 // requireLines wants lines that match patterns, in order and no others.
@@ -69,7 +73,7 @@ func TestProbeAllWell(t *testing.T) {
 			}[mode],
 			`ok proof: both ends hold the key`,
 			`ok session: heartbeat 5s, up to 1024 idle connections, 256 services`,
-			`ok round_trip: median of 5 pings; the longest took \S+`,
+			`ok round_trip: median of 5 pings; the longest took \d+\.\d\d ms`,
 			`ok pooled: dialed, proven and known by its ID`,
 			`ok service: web: a port of the server's choice is allowed`,
 			`ok target: web: `+target+` accepts connections`,
@@ -270,7 +274,7 @@ func TestProbeServices(t *testing.T) {
 		var no *refusal
 		require.ErrorAs(t, err, &no)
 		require.Regexp(t, `(?m)^ok forward: a: users may reach db:5432 at the server$`, lines)
-		require.Regexp(t, `(?m)^failed forward: b: forwards to "db:22" are not allowed; the server's operator can allow it with --allow-forward$`, lines)
+		require.Regexp(t, `(?m)^failed forward: b: forwards to "db:22" are not allowed; the server's operator can allow it with --allow-forward -> ask the server's operator, or leave the forward out$`, lines)
 		require.Regexp(t, `(?m)^failed listen: b: .*address already in use -> another program has it: stop that one, or choose another port$`, lines)
 	})
 }

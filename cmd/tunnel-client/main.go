@@ -18,7 +18,7 @@ func main() {
 
 func command() *cobra.Command {
 	root := publishCommand()
-	root.AddCommand(statuscmd.Command("tunnel-client"), manual.Command(root, manual.Common...))
+	root.AddCommand(checkCommand(), statuscmd.Command("tunnel-client"), manual.Command(root, manual.Common...))
 	cli.Configure(root)
 	return root
 }

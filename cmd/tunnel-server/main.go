@@ -17,7 +17,7 @@ func main() {
 
 func command() *cobra.Command {
 	root := serveCommand()
-	root.AddCommand(statuscmd.Command("tunnel-server"), keyCommand(), demoCommand(), manual.Command(root, manual.Common...))
+	root.AddCommand(checkCommand(), statuscmd.Command("tunnel-server"), keyCommand(), demoCommand(), manual.Command(root, manual.Common...))
 	cli.Configure(root)
 	return root
 }

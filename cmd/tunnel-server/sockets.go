@@ -17,16 +17,22 @@ const tunnelSocket = "tunnel"
 // listen sets the tunnel's listener: a socket that was handed over, or one on
 // --listen. What else was handed over is for the public ports.
 func listen(cfg *tunnel.ServerConfig) error {
-	sockets, err := activation.Sockets()
-	if err != nil {
+	if err := inherit(cfg); err != nil || cfg.Listener != nil {
 		return err
 	}
-	if len(sockets) == 0 {
-		cfg.Listener, err = net.Listen("tcp", cfg.Listen)
-		if err != nil {
-			return cli.ListenError("--listen", "[ADDRESS]:PORT, as in :10101", err)
-		}
-		return nil
+	var err error
+	cfg.Listener, err = net.Listen("tcp", cfg.Listen)
+	if err != nil {
+		return cli.ListenError("--listen", "[ADDRESS]:PORT, as in :10101", err)
+	}
+	return nil
+}
+
+// inherit sets the sockets that were handed over, if any were.
+func inherit(cfg *tunnel.ServerConfig) error {
+	sockets, err := activation.Sockets()
+	if err != nil || len(sockets) == 0 {
+		return err
 	}
 	own := pickSocket(sockets, cfg.Listen)
 	if own < 0 {

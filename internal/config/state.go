@@ -39,16 +39,57 @@ func stateDir(flag string, root bool) (string, error) {
 	return filepath.Join(home, ".local", "state", "tunnelpool"), nil
 }
 
+// Writable says what would keep a program from making files in the state
+// directory, which is made when it is not there yet; there tells whether it is.
+func Writable(stateDir string) (there bool, err error) {
+	for dir := stateDir; ; dir = filepath.Dir(dir) {
+		info, err := os.Stat(dir)
+		switch {
+		case errors.Is(err, fs.ErrNotExist) && dir != filepath.Dir(dir):
+			continue
+		case err == nil && !info.IsDir():
+			err = errors.New("it is no directory")
+		case err == nil:
+			err = mayWrite(dir)
+		}
+		if err != nil {
+			err = fmt.Errorf("%s: %w", dir, err)
+		}
+		return dir == stateDir, err
+	}
+}
+
 // Identity returns the client's identity from the state directory, and makes
 // one on first use.
 func Identity(stateDir string) ([16]byte, error) {
 	var id [16]byte
-	path := filepath.Join(stateDir, "identity")
+	path := filepath.Join(stateDir, identityFile)
 	rand.Read(id[:])
 	text, _, err := loadOrCreate(path, hex.EncodeToString(id[:]))
 	if err != nil {
 		return id, err
 	}
+	return parseIdentity(path, text)
+}
+
+// ExistingIdentity returns the client's identity, and makes none: where there is
+// none it is zero, and no error is returned.
+func ExistingIdentity(stateDir string) ([16]byte, error) {
+	path := filepath.Join(stateDir, identityFile)
+	text, err := readLine(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return [16]byte{}, nil
+	}
+	if err != nil {
+		return [16]byte{}, fmt.Errorf("cannot read state: %w; name another place with --state-dir", err)
+	}
+	return parseIdentity(path, text)
+}
+
+// identityFile is its name in the state directory.
+const identityFile = "identity"
+
+func parseIdentity(path, text string) (id [16]byte, err error) {
 	n, err := hex.Decode(id[:], []byte(text[:min(len(text), 2*len(id))]))
 	if err != nil || n != len(id) || len(text) != 2*len(id) {
 		return id, fmt.Errorf("%s does not hold an identity (%d hexadecimal digits); remove it to get a new one", path, 2*len(id))

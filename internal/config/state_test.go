@@ -1,6 +1,7 @@
 package config
 
 import (
+	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -92,4 +93,46 @@ func TestDamagedIdentity(t *testing.T) {
 			require.Equal(t, content, string(data), "it is left as it is")
 		})
 	}
+}
+
+func TestExistingIdentity(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "state")
+	id, err := ExistingIdentity(dir)
+	require.NoError(t, err)
+	require.Zero(t, id)
+	require.NoDirExists(t, dir, "nothing is made")
+	made, err := Identity(dir)
+	require.NoError(t, err)
+	id, err = ExistingIdentity(dir)
+	require.NoError(t, err)
+	require.Equal(t, made, id)
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "identity"), []byte("odd\n"), 0o600))
+	_, err = ExistingIdentity(dir)
+	require.ErrorContains(t, err, "does not hold an identity")
+	_, err = ExistingIdentity(filepath.Join(dir, "identity"))
+	require.ErrorContains(t, err, "cannot read state: ")
+}
+
+func TestWritable(t *testing.T) {
+	dir := t.TempDir()
+	there, err := Writable(dir)
+	require.NoError(t, err)
+	require.True(t, there)
+	there, err = Writable(filepath.Join(dir, "a", "b"))
+	require.NoError(t, err)
+	require.False(t, there)
+	require.NoDirExists(t, filepath.Join(dir, "a"), "nothing is made")
+	file := filepath.Join(dir, "file")
+	require.NoError(t, os.WriteFile(file, nil, 0o600))
+	_, err = Writable(file)
+	require.ErrorContains(t, err, file+": it is no directory")
+	_, err = Writable(filepath.Join(file, "below"))
+	require.Error(t, err)
+	if os.Geteuid() == 0 {
+		t.Skip("root may write everywhere")
+	}
+	require.NoError(t, os.Chmod(dir, 0o500))
+	t.Cleanup(func() { os.Chmod(dir, 0o700) })
+	_, err = Writable(dir)
+	require.ErrorIs(t, err, fs.ErrPermission)
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/tunnelpool/pool/internal/admin"
 	"github.com/tunnelpool/pool/internal/cli"
 	"github.com/tunnelpool/pool/internal/config"
+	"github.com/tunnelpool/pool/internal/settings"
 	"github.com/tunnelpool/pool/internal/status"
 )
 
@@ -47,6 +48,7 @@ in its state directory, so run this as its user, or as root.`,
 	fl.BoolVar(&f.watch, "watch", false, "show it again every second, with bytes per second, until Ctrl-C")
 	fl.BoolVar(&f.json, "json", false, "print JSON, as GET /api/v1/status gives it; with --watch a line a second")
 	fl.StringVar(&f.stateDir, "state-dir", "", "state directory (default: as the program's)")
+	settings.Directories(fl, "state-dir")
 	return c
 }
 
