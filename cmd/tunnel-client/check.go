@@ -6,6 +6,7 @@ import (
 	"github.com/tunnelpool/pool/internal/checkup"
 	"github.com/tunnelpool/pool/internal/cli"
 	"github.com/tunnelpool/pool/internal/config"
+	"github.com/tunnelpool/pool/internal/settings"
 	"github.com/tunnelpool/pool/tunnel"
 )
 
@@ -42,11 +43,15 @@ func check(c *cobra.Command, f publishFlags, report *checkup.Report) error {
 	if err != nil {
 		return report.Refused(err)
 	}
+	warned := settings.From(c.Context()).Warnings
 	err = tunnel.Probe(c.Context(), cfg, func(s tunnel.ProbeStep) {
 		if s.Name == tunnel.StepKey {
 			s = checkup.Key(s, key)
 		}
 		report.Step(s)
+		if s.Name == tunnel.StepConfiguration {
+			report.Warnings(warned)
+		}
 	})
 	if c.Context().Err() != nil {
 		return err

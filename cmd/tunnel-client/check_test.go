@@ -129,3 +129,20 @@ func TestCheckFlags(t *testing.T) {
 	require.NoError(t, err)
 	command().Flags().VisitAll(func(f *pflag.Flag) { require.NotNil(t, c.Flags().Lookup(f.Name), f.Name) })
 }
+
+// The check reads variables and the file as the program does.
+func TestCheckSettings(t *testing.T) {
+	_, key := newHost(t)
+	file := filepath.Join(t.TempDir(), "client.yaml")
+	require.NoError(t, os.WriteFile(file, []byte("server: "+startServer(t, key)+"\nreverse: {web: '0:127.0.0.1:"+target(t)+"'}\n"), 0o600))
+	t.Setenv("TUNNEL_CONFIG", file)
+	t.Setenv("TUNNEL_POOL_MIX", "3")
+	status, out, errOut := run(context.Background(), "check")
+	require.Zero(t, status, out+errOut)
+	require.Regexp(t, `(?m)^warning +configuration +There is no variable TUNNEL_POOL_MIX; is TUNNEL_POOL_MI.+ meant\?$`, out)
+	require.Regexp(t, `(?m)^ok .*target +web: `, out)
+	t.Setenv("TUNNEL_TLS", "7")
+	status, out, errOut = run(context.Background(), "check")
+	require.Equal(t, 2, status, out)
+	require.Regexp(t, `^tunnel-client: .*TUNNEL_TLS.*unknown TLS mode "7"`, errOut)
+}

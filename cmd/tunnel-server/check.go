@@ -11,6 +11,7 @@ import (
 	"github.com/tunnelpool/pool/internal/cli"
 	"github.com/tunnelpool/pool/internal/config"
 	"github.com/tunnelpool/pool/internal/keyfile"
+	"github.com/tunnelpool/pool/internal/settings"
 	"github.com/tunnelpool/pool/tunnel"
 )
 
@@ -56,7 +57,14 @@ func check(c *cobra.Command, f serveFlags, report *checkup.Report) error {
 		return err
 	}
 	defer closeInherited(cfg)
-	if err := tunnel.ProbeServer(c.Context(), cfg, report.Step); c.Context().Err() != nil {
+	warned := settings.From(c.Context()).Warnings
+	err = tunnel.ProbeServer(c.Context(), cfg, func(s tunnel.ProbeStep) {
+		report.Step(s)
+		if s.Name == tunnel.StepConfiguration {
+			report.Warnings(warned)
+		}
+	})
+	if c.Context().Err() != nil {
 		return err
 	}
 	for _, s := range keys.steps() {

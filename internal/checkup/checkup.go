@@ -33,16 +33,19 @@ func New(program string, out io.Writer, asJSON bool) *Report {
 	r := &Report{program: program, out: out, json: asJSON}
 	if cli.IsTerminal(out) {
 		r.color = os.Getenv("NO_COLOR") == ""
-		if width, _, err := term.GetSize(int(out.(*os.File).Fd())); err == nil {
+		r.width = usual
+		if width, _, err := term.GetSize(int(out.(*os.File).Fd())); err == nil && width > 0 {
 			r.width = min(max(width, narrowest), widest)
 		}
 	}
 	return r
 }
 
-// Lines are broken to no fewer and no more columns than these.
+// Lines are broken to no fewer and no more columns than these; a terminal that does
+// not tell has as many as usual.
 const (
 	narrowest = 60
+	usual     = 80
 	widest    = 120
 )
 
@@ -52,6 +55,13 @@ func (r *Report) Step(s tunnel.ProbeStep) {
 	r.steps = append(r.steps, s)
 	if !r.json {
 		io.WriteString(r.out, r.lines(s))
+	}
+}
+
+// Warnings takes what there is to say of a configuration that works.
+func (r *Report) Warnings(all []string) {
+	for _, w := range all {
+		r.Step(tunnel.ProbeStep{Name: tunnel.StepConfiguration, State: tunnel.ProbeWarning, Detail: w})
 	}
 }
 
