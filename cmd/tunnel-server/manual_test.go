@@ -16,6 +16,7 @@ func TestCompletion(t *testing.T) {
 	newHost(t)
 	clitest.Completion(t, command)
 	clitest.Offers(t, command, "--tls", "0", "1", "2")
+	clitest.Offers(t, command, "--log-format", "text", "json")
 	clitest.Offers(t, command, "demo --log-level", "debug", "info", "warn", "error", "none")
 }
 

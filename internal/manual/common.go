@@ -2,6 +2,13 @@ package manual
 
 // Common are the chapters that hold for both programs.
 var Common = []Section{
+	{"CONFIGURATION", `Every flag of PROGRAM itself can also be given as a variable, TUNNEL_ and its
+name in capitals with _ for -, and as a line of the YAML file that --config names,
+by its name. A flag counts before a variable, a variable before the file.
+
+  --log-level debug
+  TUNNEL_LOG_LEVEL=debug
+  log-level: debug`},
 	{"ENVIRONMENT", `TUNNEL_KEY is the tunnel's key, where there is no --key-file. STATE_DIRECTORY
 is the state directory, where there is no --state-dir; systemd sets it. NO_COLOR,
 with any value, keeps colours out of the log.
