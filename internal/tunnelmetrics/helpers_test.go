@@ -2,8 +2,11 @@ package tunnelmetrics
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"net"
+	"os"
+	"os/exec"
 	"testing"
 	"time"
 
@@ -25,16 +28,26 @@ func echoes(t testing.TB) string {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	t.Cleanup(func() { l.Close() })
-	go func() { // ends with l
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go func() { io.Copy(c, c); c.Close() }() // ends with c
-		}
-	}()
+	go echo(l) // ends with l
 	return l.Addr().String()
+}
+
+// clientElsewhere runs a client in a process of its own; it returns where its
+// service is.
+func clientElsewhere(t testing.TB, server *tunnel.Server, key pool.Key) string {
+	t.Helper()
+	c := exec.Command(os.Args[0])
+	c.Env = append(os.Environ(), clientProcess+"="+server.Addr().String(), "TUNNEL_KEY="+key.Text())
+	stdin, err := c.StdinPipe()
+	require.NoError(t, err)
+	stdout, err := c.StdoutPipe()
+	require.NoError(t, err)
+	require.NoError(t, c.Start())
+	t.Cleanup(func() { stdin.Close(); c.Wait() })
+	var addr string
+	_, err = fmt.Fscan(stdout, &addr)
+	require.NoError(t, err)
+	return addr
 }
 
 // tunnelAtWork is a server with a client whose service and forward have each had a
@@ -42,7 +55,7 @@ func echoes(t testing.TB) string {
 func tunnelAtWork(t testing.TB, name string, more ...tunnel.Service) (*tunnel.Server, *tunnel.Client, pool.Key) {
 	t.Helper()
 	key, target := pool.NewKey(), echoes(t)
-	server, err := tunnel.NewServer(tunnel.ServerConfig{Listen: "127.0.0.1:0", Bind: "127.0.0.1", Keys: []pool.Key{key}, AllowForward: target})
+	server, err := tunnel.NewServer(tunnel.ServerConfig{Listen: "127.0.0.1:0", Bind: "127.0.0.1", Keys: []pool.Key{key}, AllowForward: target, MaxStreams: 10000})
 	require.NoError(t, err)
 	client := join(t, server, key, name, append([]tunnel.Service{{Name: "web", Target: target}}, more...), []tunnel.Forward{{Name: "db", Listen: "127.0.0.1:0", Target: target}})
 	for _, addr := range []string{client.Services()[0].Addr, client.Forwards()[0].Addr} {
@@ -56,7 +69,7 @@ var running = map[*tunnel.Server]bool{} // whose Run was called
 // join runs a client, and its server if nobody did, until the test ends.
 func join(t testing.TB, server *tunnel.Server, key pool.Key, name string, services []tunnel.Service, forwards []tunnel.Forward) *tunnel.Client {
 	t.Helper()
-	client, err := tunnel.NewClient(tunnel.ClientConfig{Server: server.Addr().String(), Key: key, Name: name, Services: services, Forwards: forwards})
+	client, err := tunnel.NewClient(tunnel.ClientConfig{Server: server.Addr().String(), Key: key, Name: name, Services: services, Forwards: forwards, MaxStreams: 10000})
 	require.NoError(t, err)
 	done := make(chan struct{}, 2)
 	runs := 1
