@@ -76,6 +76,28 @@ func TestPageTellsWhatIsWrong(t *testing.T) {
 	p.clean(f.url())
 }
 
+// What is drawn anew each second stays where it is.
+func TestFiguresMoveAndTheirPlacesDoNot(t *testing.T) {
+	f, p := open(t, large)
+	p.untilSays("Everything is up")
+	for _, width := range []int64{1280, 360} {
+		p.look(width, 900, "light")
+		p.until(`document.querySelector("#connections svg").getBoundingClientRect().width < innerWidth`)
+		require.True(t, value[bool](p, `(() => {
+			window.shifts = [];
+			window.turns = 0;
+			new PerformanceObserver((l) => shifts.push(...l.getEntries().map((e) => e.value))).observe({ type: "layout-shift" });
+			new MutationObserver(() => turns++).observe(document.querySelector("#connections .lines path"), { attributes: true });
+			return true;
+		})()`))
+		p.until(`turns > 4`)
+		require.Less(t, value[float64](p, `shifts.reduce((a, b) => a + b, 0)`), 0.01, "%d px", width)
+	}
+	require.True(t, value[bool](p, `(document.getElementById("detail").append(document.createElement("br"), "one", document.createElement("br"), "two"), true)`))
+	p.until(`shifts.length > 0`) // it would have been seen
+	p.clean(f.url())
+}
+
 // A page that nobody sees asks for nothing, and is up to date when it is seen.
 func TestPageRestsWhileNobodyLooks(t *testing.T) {
 	_, p := open(t, quiet)

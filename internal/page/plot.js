@@ -52,7 +52,7 @@ export class Plot {
     this.drawing = svg("svg", { "aria-hidden": "true" });
     this.box = el("div", {
       class: "plot", role: "slider", tabindex: "0", "aria-label": `${title}: the last five minutes`,
-      "aria-valuemin": -span, "aria-valuemax": 0,
+      "aria-valuemin": -span, "aria-valuemax": 0, "aria-valuenow": 0,
     }, this.drawing);
     const head = el("div", { class: "plot-head" }, el("h2", { id: `${id}-title` }, title), this.when);
     this.card = el("section", { id, class: "card", "aria-labelledby": `${id}-title` }, head, this.legend, this.box);
@@ -86,7 +86,11 @@ export class Plot {
     this.box.addEventListener("pointerleave", () => this.#cursor.set(null));
     this.box.addEventListener("blur", () => this.#cursor.set(null));
     this.box.addEventListener("keydown", (e) => this.#key(e));
-    this.#cursor.watch(() => this.#read());
+    this.box.addEventListener("focus", () => this.#tell());
+    this.#cursor.watch(() => {
+      this.#read();
+      if (document.activeElement === this.box) this.#tell();
+    });
   }
 
   #key(e) {
@@ -228,16 +232,16 @@ export class Plot {
     const now = new Date(this.#end * 1000);
     const time = at ? clock(new Date(at.t * 1000), now) : "";
     say(this.when, ago === null ? "" : time);
-    const texts = this.#series.map((s, i) => {
-      const text = this.#format(at ? s.value(at) : undefined);
-      say(this.values[i], text);
-      return `${s.name} ${text}`;
-    });
-    this.box.setAttribute("aria-valuenow", -(ago ?? 0));
-    if (document.activeElement === this.box || !this.box.hasAttribute("aria-valuetext")) {
-      this.box.setAttribute("aria-valuetext", `${time}: ${texts.join(", ")}`);
-    }
+    this.#series.forEach((s, i) => say(this.values[i], this.#format(at ? s.value(at) : undefined)));
+    this.time = time;
     this.#point(ago === null ? undefined : at);
+  }
+
+  /** tell is for a screen reader, when its user comes or moves the cursor: not every second. */
+  #tell() {
+    const texts = this.#series.map((s, i) => `${s.name} ${this.values[i].textContent}`);
+    this.box.setAttribute("aria-valuenow", -(this.#cursor.ago ?? 0));
+    this.box.setAttribute("aria-valuetext", `${this.time}: ${texts.join(", ")}`);
   }
 
   #point(at) {
