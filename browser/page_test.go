@@ -34,7 +34,7 @@ func TestPageShowsWhatTheProgramTells(t *testing.T) {
 	p.until(`document.querySelectorAll("#services tbody tr").length === 5`)
 	p.until(`document.querySelectorAll("#sessions tbody tr").length === 3`)
 	p.until(`document.querySelector("#services tbody").innerText.includes("localhost:3000")`)
-	p.until(`/\d [kM]B\/s/.test(document.querySelector("#services tbody").innerText)`)
+	p.until(`/\d\s[kM]B\/s/.test(document.querySelector("#services tbody").innerText)`)
 	p.until(`document.querySelectorAll("#throughput .legend li").length === 5`)
 	p.until(`[...document.querySelectorAll("#sessions .spark path")].every((s) => s.getAttribute("d").includes("L"))`)
 	require.Contains(t, value[string](p, `document.getElementById("event-list").innerText`), "wrong key")

@@ -2,6 +2,7 @@
 
 const SVG = "http://www.w3.org/2000/svg";
 const unknown = "–";
+const joint = "\u00a0"; // between a figure and its unit: no line ends there
 
 /** el makes an element; strings among the children become text and nothing else. */
 export function el(tag, attributes = {}, ...children) {
@@ -45,7 +46,7 @@ export function bytes(n) {
     n /= 1000;
     unit++;
   }
-  return `${three(n)} ${["B", "kB", "MB", "GB", "TB", "PB"][unit]}`;
+  return `${three(n)}${joint}${["B", "kB", "MB", "GB", "TB", "PB"][unit]}`;
 }
 
 export function rate(n) {
@@ -55,17 +56,17 @@ export function rate(n) {
 /** short is a time as networks have it: 0.35 ms, 42 ms, 1.25 s. */
 export function short(seconds) {
   if (seconds === undefined) return unknown;
-  return seconds >= 0.9995 ? `${three(seconds)} s` : `${three(seconds * 1000)} ms`;
+  return seconds >= 0.9995 ? `${three(seconds)}${joint}s` : `${three(seconds * 1000)}${joint}ms`;
 }
 
 /** long is a time as people have it: 12 s, 3 min, 2 h 5 min, 4 d 3 h. */
 export function long(seconds) {
   const s = Math.max(0, Math.floor(seconds));
   const [d, h, m] = [Math.floor(s / 86400), Math.floor(s / 3600) % 24, Math.floor(s / 60) % 60];
-  const two = (a, unit, b, less) => `${a} ${unit}${b ? ` ${b} ${less}` : ""}`;
+  const two = (a, unit, b, less) => [a, unit, ...(b ? [b, less] : [])].join(joint);
   if (d) return two(d, "d", h, "h");
   if (h) return two(h, "h", m, "min");
-  return m ? `${m} min` : `${s} s`;
+  return m ? `${m}${joint}min` : `${s}${joint}s`;
 }
 
 const clockFormat = new Intl.DateTimeFormat("en-GB", { timeStyle: "medium" });
@@ -81,5 +82,5 @@ export function clock(time, now) {
 export function ratio(part, all) {
   if (!all) return unknown;
   const percent = (100 * part) / all;
-  return `${percent > 99 && percent < 100 ? (Math.floor(percent * 10) / 10).toFixed(1) : Math.round(percent)} %`;
+  return `${percent > 99 && percent < 100 ? (Math.floor(percent * 10) / 10).toFixed(1) : Math.round(percent)}${joint}%`;
 }

@@ -146,7 +146,7 @@ export class Plot {
     const paths = this.lines.children;
     let n = 0;
     rows.forEach((row, i) => {
-      if (this.#series[i].kind === "bound") row = row.filter((p) => p.to <= this.top);
+      if (this.#series[i].kind === "bound") row = row.filter((p) => p.to > 0 && p.to <= this.top);
       if (isFilled(this.#series[i])) paths[n++].setAttribute("d", this.#area(row));
       paths[n++].setAttribute("d", this.#line(row));
     });
