@@ -8,6 +8,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	stdlog "log"
 	"net"
@@ -22,7 +23,7 @@ import (
 // Options say what is served.
 type Options struct {
 	Source  status.Source
-	History func() status.History
+	History func(since time.Time) status.History
 	Metrics http.Handler
 	Page    http.Handler // GET / and what it loads
 
@@ -52,7 +53,14 @@ func Handler(o Options) http.Handler {
 		plain(w, http.StatusOK, "ready")
 	})
 	mux.HandleFunc("GET /api/v1/status", func(w http.ResponseWriter, _ *http.Request) { answer(w, o.Source.Report()) })
-	mux.HandleFunc("GET /api/v1/history", func(w http.ResponseWriter, _ *http.Request) { answer(w, o.History()) })
+	mux.HandleFunc("GET /api/v1/history", func(w http.ResponseWriter, r *http.Request) {
+		since, err := sinceOf(r)
+		if err != nil {
+			plain(w, http.StatusBadRequest, err.Error())
+			return
+		}
+		answer(w, o.History(since))
+	})
 	if o.Page != nil {
 		mux.Handle("GET /", o.Page)
 	}
@@ -73,6 +81,19 @@ func Handler(o Options) http.Handler {
 		})
 	}
 	return guarded(mux, o.Hosts)
+}
+
+// sinceOf is what a request says it has: the time of the newest sample, or nothing.
+func sinceOf(r *http.Request) (time.Time, error) {
+	text := r.URL.Query().Get("since")
+	if text == "" {
+		return time.Time{}, nil
+	}
+	since, err := time.Parse(time.RFC3339Nano, text)
+	if err != nil {
+		return time.Time{}, fmt.Errorf("since=%q is not a time: give that of a sample, as in 2006-01-02T15:04:05Z", text)
+	}
+	return since, nil
 }
 
 func plain(w http.ResponseWriter, code int, text string) {

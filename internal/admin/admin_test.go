@@ -96,6 +96,11 @@ func TestRoutes(t *testing.T) {
 	require.Equal(t, "tunnel-server", report.Program)
 	require.JSONEq(t, `{"interval_seconds":1,"samples":[]}`, text(t, ask(h, "GET", "/api/v1/history")))
 
+	require.Equal(t, 200, ask(h, "GET", "/api/v1/history?since=2026-01-02T15:04:05.123456789%2B01:00").StatusCode)
+	r = ask(h, "GET", "/api/v1/history?since=yesterday")
+	require.Equal(t, 400, r.StatusCode)
+	require.Contains(t, text(t, r), `since="yesterday" is not a time`)
+
 	o.Profiles = true
 	r = ask(Handler(o), "GET", "/debug/pprof/heap")
 	require.Equal(t, "application/octet-stream", r.Header.Get("Content-Type"))

@@ -82,11 +82,15 @@ func (s *Sampler) add(one Sample) {
 	s.samples = append(s.samples, one)
 }
 
-// History returns what is kept.
-func (s *Sampler) History() History {
+// History returns what is kept of the time after since; the zero time is before all.
+func (s *Sampler) History(since time.Time) History {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return History{Interval: sampleEvery.Seconds(), Samples: append([]Sample{}, s.samples...)}
+	first := len(s.samples)
+	for first > 0 && s.samples[first-1].Time.After(since) {
+		first--
+	}
+	return History{Interval: sampleEvery.Seconds(), Samples: append([]Sample{}, s.samples[first:]...)}
 }
 
 func (s *Sampler) sample() Sample {

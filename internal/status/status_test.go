@@ -53,8 +53,8 @@ func TestHistory(t *testing.T) {
 		twin := Service{Client: "pi", Name: "web", FromUsers: 5}
 		src.report.Services = []Service{web, twin}
 		s := NewSampler(src)
-		require.Empty(t, s.History().Samples)
-		require.NotNil(t, s.History().Samples)
+		require.Empty(t, s.History(time.Time{}).Samples)
+		require.NotNil(t, s.History(time.Time{}).Samples)
 		ctx, stop := context.WithCancel(t.Context())
 		defer stop()
 		go s.Run(ctx)
@@ -67,7 +67,7 @@ func TestHistory(t *testing.T) {
 		src.first.Observe(40 * time.Millisecond)
 		time.Sleep(time.Second)
 		synctest.Wait()
-		all := s.History().Samples
+		all := s.History(time.Time{}).Samples
 		require.Len(t, all, 1)
 		require.Equal(t, ServiceBytes{10, 21, 1}, all[0].Services["pi/web"])
 		require.InDelta(t, 0.04, *all[0].FirstByteP50, 0.011)
@@ -78,15 +78,18 @@ func TestHistory(t *testing.T) {
 		})
 		time.Sleep(time.Second)
 		synctest.Wait()
-		all = s.History().Samples
+		all = s.History(time.Time{}).Samples
 		require.Equal(t, ServiceBytes{7, 0, 1}, all[1].Services["pi/web"])
 		require.Nil(t, all[1].FirstByteP50, "nobody got one in that second")
 
 		time.Sleep(10 * time.Minute)
 		synctest.Wait()
-		all = s.History().Samples
+		all = s.History(time.Time{}).Samples
 		require.Len(t, all, 300)
 		require.Equal(t, 299*time.Second, all[299].Time.Sub(all[0].Time))
+		require.Equal(t, all[297:], s.History(all[296].Time).Samples, "what is newer than one that is known")
+		require.NotNil(t, s.History(all[299].Time).Samples)
+		require.Empty(t, s.History(all[299].Time).Samples)
 		stop()
 	})
 }
