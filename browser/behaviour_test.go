@@ -58,7 +58,7 @@ func TestPageTellsWhatIsWrong(t *testing.T) {
 	p.untilSays("web of pi has been down since ")
 	require.NotContains(t, value[string](p, `document.getElementById("sentence").textContent`), "or before",
 		"the page saw it happen")
-	p.until(`document.getElementById("detail").textContent.includes("connection refused")`)
+	p.until(`document.getElementById("detail").textContent.includes("the client is away")`)
 	p.until(`document.querySelector("#services tbody tr").innerText.includes("down")`) // first in the table
 
 	down.down, down.waiting = 3, 4
@@ -69,6 +69,21 @@ func TestPageTellsWhatIsWrong(t *testing.T) {
 	f.set(scene{client: true, services: 1, notReady: "no route to host"})
 	p.untilSays("Not connected to tunnel.example.com:10101 since ")
 	p.until(`document.getElementById("detail").textContent.includes("no route to host")`)
+
+	// Opened later, the page knows by the events since when.
+	down = busy
+	down.down, down.left = 1, true
+	f.set(down)
+	p.open(f.url())
+	p.until(`/^web of pi has been down since (\d+ \w+ )?\d\d:\d\d:20\.$/.test(document.getElementById("sentence").textContent)`)
+	down.left = false
+	f.set(down)
+	p.open(f.url())
+	p.untilSays("or before")
+
+	// A client that is connected, and was denied one service, is not ready either.
+	f.set(scene{client: true, services: 3, clients: 1, down: 1, notReady: "\"web\" is not up"})
+	p.untilSays("web has been down since ")
 
 	f.set(busy)
 	p.untilSays("Everything is up")

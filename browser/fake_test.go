@@ -27,6 +27,7 @@ type scene struct {
 	clients  int
 	load     float64 // 0 is idle
 	down     int     // so many services are down
+	left     bool    // of the first client an event tells that it left
 	waiting  int
 	notReady string
 	fresh    bool // has only just started: no history to speak of
@@ -235,7 +236,7 @@ func (s scene) service(at time.Time, i int) object {
 		o["group"] = "blue"
 	}
 	if !up {
-		o["reason"] = "dial tcp 127.0.0.1:3000: connect: connection refused"
+		o["reason"] = "the client is away; its users are held"
 	} else {
 		o["open"] = s.open(at, i)
 	}
@@ -294,22 +295,29 @@ func (s scene) status(at time.Time) object {
 
 func (s scene) events(at time.Time) []object {
 	events := []object{}
-	add := func(ago time.Duration, level, name, text string) {
+	add := func(ago time.Duration, level, name, client, text string) {
+		attrs := object{}
+		if client != "" {
+			attrs["client"] = client
+		}
 		events = append(events, object{"time": at.Truncate(time.Minute).Add(-ago).Format(time.RFC3339Nano),
-			"level": level, "event": name, "text": text, "attrs": object{}})
+			"level": level, "event": name, "text": text, "attrs": attrs})
 	}
-	add(27*time.Hour, "info", "started", "tunnel-server "+s.version+" listens on [::]:10101")
+	add(27*time.Hour, "info", "started", "", "tunnel-server "+s.version+" listens on [::]:10101")
 	if s.load == 0 && s.clients == 0 {
 		return events
 	}
-	add(3*time.Hour, "info", "client_joined", "client "+s.clientName(0)+" joined from 203.0.113.7:40000, round trip 41 ms")
-	add(3*time.Hour-time.Second, "info", "service_up", s.serviceName(0)+" of "+s.clientName(0)+" is up at 0.0.0.0:8080")
-	add(90*time.Minute, "warn", "proof_failed", "refused 198.51.100.23: wrong key (3 times in the last minute)")
-	add(12*time.Minute, "info", "client_left", "client "+s.clientName(2)+" left: it was stopped")
-	add(11*time.Minute, "info", "client_joined", "client "+s.clientName(2)+" joined from 203.0.113.9:40002, round trip 18 ms")
+	first, third := s.clientName(0), s.clientName(2)
+	add(3*time.Hour, "info", "client_joined", first, `"`+first+`" at 203.0.113.7:40000 joined (key "default", 8d1c41a2b60f7733)`)
+	add(3*time.Hour-time.Second, "info", "service_up", first, `"`+first+`": service "`+s.serviceName(0)+`" is up on 0.0.0.0:8080`)
+	add(90*time.Minute, "warn", "refused", "", "203.0.113.66: wrong key, 3 times in the last minute")
+	add(12*time.Minute, "info", "client_left", third, `"`+third+`" at 203.0.113.9:40002 left: it was stopped`)
+	add(11*time.Minute, "info", "client_joined", third, `"`+third+`" at 203.0.113.9:40002 joined (key "default", 8d1c41a2b60f7733)`)
+	if s.left {
+		add(40*time.Second, "info", "client_left", first, `"`+first+`" at 203.0.113.7:40000 left: no sign of life for 15 s`)
+	}
 	if s.down > 0 {
-		add(40*time.Second, "error", "service_down", s.serviceName(0)+" of "+s.clientName(0)+
-			" is down: dial tcp 127.0.0.1:3000: connect: connection refused")
+		add(20*time.Second, "error", "session_failed", "", "an error, so that there is one to look at")
 	}
 	return events
 }

@@ -60,16 +60,22 @@ export class Judge {
   }
 }
 
+/** lost is a client without its server. */
+function lost(status) {
+  return isClient(status) && !status.sessions.length;
+}
+
+/** notReady is why a program is not, unless services tell it better. */
 function notReady(status) {
-  if (status.ready) return [];
-  const text = isClient(status) ? `Not connected to ${status.server}` : "Not ready";
+  if (status.ready || (isClient(status) && down(status).length)) return [];
+  const text = lost(status) ? `Not connected to ${status.server}` : "Not ready";
   const since = latest(status, ["connection_lost", "session_ended", "stopping"], () => true);
   return [{ key: "ready", kind: "ready", level: "bad", text, lasting: text, reason: status.reason, since }];
 }
 
 /** down is the services that users cannot reach; a client without its server has one problem, not many. */
 function down(status) {
-  if (isClient(status) && !status.ready) return [];
+  if (lost(status)) return [];
   const all = [...status.services, ...status.forwards];
   return all.filter((s) => !s.up).map((s) => ({
     key: JSON.stringify([s.client, s.network, s.name, s.address]),
@@ -78,8 +84,8 @@ function down(status) {
     text: `${serviceName(status, s)} is down`,
     lasting: `${serviceName(status, s)} has been down`,
     reason: s.reason,
-    since: latest(status, ["client_left", "service_denied", "connection_lost"],
-      (attrs) => attrs.client === s.client && (attrs.service ?? s.name) === s.name),
+    since: latest(status, ["client_left", "service_denied"],
+      (attrs) => (attrs.client ?? s.client) === s.client && (attrs.service ?? s.name) === s.name),
   }));
 }
 
