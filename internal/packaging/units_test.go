@@ -45,6 +45,7 @@ func units(t *testing.T, pattern string) (paths []string) {
 		require.NoError(t, err)
 		if strings.HasSuffix(path, ".service") {
 			require.Regexp(t, program, string(text))
+			require.NotContains(t, string(text), "\nRestartPreventExitStatus=2", "a crash of a Go program ends with 2")
 		}
 		copied := filepath.Join(dir, strings.Replace(filepath.Base(path), "@.", "@8080.", 1))
 		require.NoError(t, os.WriteFile(copied, program.ReplaceAll(text, []byte("ExecStart="+here)), 0o644))
