@@ -6,7 +6,9 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -69,6 +71,13 @@ func TestUnitsAndExamples(t *testing.T) {
 			atClient.until(`READY=1`)
 			atServer.until(`STATUS=1 client, 1 service, 0 users`)
 			require.Equal(t, "a page", fetch(t, "127.0.0.1:"+public))
+			require.Contains(t, deployed(t, "systemd/"+unit.client), "ExecReload=kill -HUP $MAINPID\n")
+			there.signal(syscall.SIGHUP)
+			atClient.until(`RELOADING=1`)
+			if runtime.GOOS == "linux" {
+				atClient.until(`MONOTONIC_USEC=\d+`)
+			}
+			atClient.until(`READY=1`)
 			there.stop()
 			atClient.until(`STOPPING=1`)
 			at.stop()
