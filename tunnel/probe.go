@@ -70,8 +70,7 @@ func Probe(ctx context.Context, cfg ClientConfig, report func(ProbeStep)) error 
 		report(ProbeStep{Name: StepConfiguration, State: ProbeFailed, Detail: err.Error(), Err: err})
 		return err
 	}
-	p.done(ProbeStep{Name: StepConfiguration, Detail: fmt.Sprintf("%s and %s, server %s, TLS mode %s",
-		counted(len(cfg.Services), "service"), counted(len(cfg.Forwards), "forward"), cfg.Server, p.mode())})
+	p.done(ProbeStep{Name: StepConfiguration, Detail: fmt.Sprintf("%s, server %s, TLS mode %s", p.contents(), cfg.Server, p.mode())})
 	p.done(ProbeStep{Name: StepKey, Detail: cfg.Key.ID().String()})
 	targets := make(chan [][]dialed, 1)
 	go func() { targets <- p.dialTargets() }() // ends within the time-outs of targets
@@ -136,6 +135,18 @@ func (p *probe) mode() pool.TLSMode {
 		return pool.TLSSelfSigned
 	}
 	return p.cfg.TLS
+}
+
+// contents is what there is to publish and to forward; one of both at least.
+func (p *probe) contents() string {
+	services, forwards := counted(len(p.cfg.Services), "service"), counted(len(p.cfg.Forwards), "forward")
+	switch {
+	case len(p.cfg.Forwards) == 0:
+		return services
+	case len(p.cfg.Services) == 0:
+		return forwards
+	}
+	return services + " and " + forwards
 }
 
 func counted(n int, what string) string {

@@ -33,7 +33,8 @@ func (p *probe) question(at *probeSession, step *ProbeStep, about wire.Message) 
 	step.Time = time.Since(begun)
 	switch {
 	case err != nil:
-		p.fail(*step, diagnosis{what: fmt.Sprintf("%s: no answer from the server: %s", step.Subject, quoteSafe(err.Error()))}, err)
+		p.fail(*step, diagnosis{what: fmt.Sprintf("%s: no answer from the server: %s", step.Subject, quoteSafe(err.Error())),
+			remedy: "do both ends run the same version? The server's log says more"}, err)
 		return 0, false
 	case a.Code != wire.OK:
 		p.fail(*step, diagnosis{what: step.Subject + ": " + quoteSafe(a.Text), remedy: probeRemedy(a.Code)}, &refusal{a.Code, a.Text})

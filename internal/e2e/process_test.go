@@ -206,7 +206,8 @@ func (h host) output(program string, args ...string) (out, errOut string, status
 	c := h.command(program, args...)
 	var stdout, stderr bytes.Buffer
 	c.Stdout, c.Stderr = &stdout, &stderr
-	err := c.Run()
+	require.NoError(h.t, h.launch(c))
+	err := c.Wait()
 	var exit *exec.ExitError
 	if err != nil {
 		require.ErrorAs(h.t, err, &exit)
