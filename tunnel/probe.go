@@ -3,6 +3,7 @@ package tunnel
 import (
 	"context"
 	"fmt"
+	"net"
 	"time"
 
 	pool "github.com/tunnelpool/pool"
@@ -63,11 +64,17 @@ type ProbeStep struct {
 // work, of which the first step tells; any other error is that of the first step
 // that failed, or of ctx.
 func Probe(ctx context.Context, cfg ClientConfig, report func(ProbeStep)) error {
-	p := &probe{ctx: ctx, report: report, identity: cfg.Identity, ownDial: cfg.Dial != nil}
+	p := &probe{ctx: ctx, report: report, lookup: net.DefaultResolver.LookupIPAddr}
+	return p.client(cfg)
+}
+
+// client is Probe.
+func (p *probe) client(cfg ClientConfig) error {
+	p.identity, p.ownDial = cfg.Identity, cfg.Dial != nil
 	err := cfg.fill()
 	p.cfg = cfg
 	if err != nil {
-		report(ProbeStep{Name: StepConfiguration, State: ProbeFailed, Detail: err.Error(), Err: err})
+		p.report(ProbeStep{Name: StepConfiguration, State: ProbeFailed, Detail: err.Error(), Err: err})
 		return err
 	}
 	p.done(ProbeStep{Name: StepConfiguration, Detail: fmt.Sprintf("%s, server %s, TLS mode %s", p.contents(), cfg.Server, p.mode())})
@@ -78,8 +85,8 @@ func Probe(ctx context.Context, cfg ClientConfig, report func(ProbeStep)) error 
 	p.askServices(at, <-targets)
 	p.askForwards(at)
 	at.leave()
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
+	if p.ctx.Err() != nil {
+		return context.Cause(p.ctx)
 	}
 	return p.failed
 }
@@ -91,6 +98,7 @@ type probe struct {
 	identity [16]byte     // of the client that it is for; zero if that is not known
 	ownDial  bool         // the caller's, which knows how to get to the server
 	report   func(ProbeStep)
+	lookup   func(ctx context.Context, host string) ([]net.IPAddr, error)
 
 	failed  error  // of the first step that did
 	blocked string // the step of the way to the server that failed, or ""
@@ -114,8 +122,20 @@ func (p *probe) done(s ProbeStep) {
 
 // fail reports a step that failed.
 func (p *probe) fail(s ProbeStep, why diagnosis, err error) {
+	if remedy, ok := lastResort[s.Name]; ok && why.remedy == "" {
+		why.remedy = remedy
+	}
 	s.State, s.Detail, s.Remedy, s.Err = ProbeFailed, why.what, why.remedy, err
 	p.done(s)
+}
+
+// lastResort is what to do about a failure of a step that nothing else is known of.
+var lastResort = map[string]string{
+	StepConnect:   "check --server and this machine's network",
+	StepTLS:       "does the server's --allow-from let this network in, and is a tunnel-server there? Its log says more",
+	StepProof:     "the server's log says more",
+	StepSession:   "the server's log says more",
+	StepRoundTrip: "the server's log says more",
 }
 
 // skip reports steps that cannot be tried.

@@ -89,8 +89,7 @@ func (p *probe) connect() (address string, conn net.Conn) {
 		step := ProbeStep{Name: StepConnect, Subject: a, Time: r.took}
 		switch {
 		case r.err != nil:
-			why := diagnose(a, r.err)
-			step.State, step.Detail, step.Remedy, step.Err = ProbeFailed, why.what, why.remedy, r.err
+			step.State, step.Err = ProbeFailed, r.err
 			failures = append(failures, step)
 			continue
 		case conn == nil:
@@ -102,10 +101,13 @@ func (p *probe) connect() (address string, conn net.Conn) {
 		p.done(step)
 	}
 	for _, step := range failures {
+		why := diagnose(step.Subject, step.Err)
 		if conn != nil { // clients use the addresses that answer
-			step.State = ProbeWarning
+			step.State, step.Detail, step.Remedy = ProbeWarning, why.what, why.remedy
+			p.done(step)
+			continue
 		}
-		p.done(step)
+		p.fail(step, why, step.Err)
 	}
 	if conn == nil {
 		p.blockedAt(StepConnect)
@@ -119,7 +121,7 @@ func (p *probe) lookUp() (addresses []string) {
 	ctx, cancel := context.WithTimeout(p.ctx, handshakeTimeout)
 	defer cancel()
 	begun := time.Now()
-	found, err := net.DefaultResolver.LookupIPAddr(ctx, host)
+	found, err := p.lookup(ctx, host)
 	step := ProbeStep{Name: StepName, Subject: host, Time: time.Since(begun)}
 	if err != nil {
 		p.fail(step, diagnose(p.cfg.Server, err), err)

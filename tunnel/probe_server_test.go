@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
+	"io"
 	"net"
 	"strings"
 	"testing"
@@ -124,7 +125,7 @@ func TestProbeServerTroubles(t *testing.T) {
 
 // TestProbeIsOver: a probe whose context ends says so, and nothing more.
 func TestProbeIsOver(t *testing.T) {
-	silent := startTarget(t, func(c *net.TCPConn) { c.Read(make([]byte, 1<<10)); c.Read(make([]byte, 1)) })
+	silent := startTarget(t, func(c *net.TCPConn) { io.Copy(io.Discard, c) })
 	ctx, cancel := context.WithCancel(t.Context())
 	var steps []string
 	err := Probe(ctx, ClientConfig{Server: silent, Key: pool.NewKey(), Services: []Service{{Port: 8080, Target: silent}}}, func(s ProbeStep) {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -114,6 +115,7 @@ func TestProbePath(t *testing.T) {
 	demanding := startServer(t, pool.TLSVerified, func(cfg *ServerConfig) {
 		cfg.TLSConfig.ClientAuth, cfg.TLSConfig.ClientCAs = tls.RequireAndVerifyClientCert, roots
 	})
+	elsewhere := startServer(t, pool.TLSSelfSigned, func(cfg *ServerConfig) { cfg.AllowFrom = []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")} })
 	full := startServer(t, pool.TLSSelfSigned, func(cfg *ServerConfig) { cfg.MaxSessions = 1 })
 	startClient(t, full, startTarget(t, echo))
 	web := startTarget(t, func(c *net.TCPConn) {
@@ -162,6 +164,8 @@ func TestProbePath(t *testing.T) {
 		"no place for another client": {full, func(*ClientConfig) {},
 			`failed session: the server denied the session: the server has 1 clients, which is its limit -> a client that is connected already stays; ask .*`,
 			[]string{"round_trip", "pooled", "service"}},
+		"from elsewhere": {elsewhere, func(*ClientConfig) {},
+			`failed tls: Cannot join 127\.0\.0\.1:\d+: .* -> does the server's --allow-from let this network in, and is a tunnel-server there\? Its log says more`, nil},
 		"another program": {selfSigned, func(cfg *ClientConfig) { cfg.Server = web },
 			`failed tls: ` + web + ` is no tunnel-server: what answers there speaks another protocol -> check the server's port`, nil},
 		"certificate ends soon": {soon, func(cfg *ClientConfig) { cfg.TLSConfig = &tls.Config{RootCAs: soonRoots} },
@@ -277,4 +281,40 @@ func TestProbeServices(t *testing.T) {
 		require.Regexp(t, `(?m)^failed forward: b: forwards to "db:22" are not allowed; the server's operator can allow it with --allow-forward -> ask the server's operator, or leave the forward out$`, lines)
 		require.Regexp(t, `(?m)^failed listen: b: .*address already in use -> another program has it: stop that one, or choose another port$`, lines)
 	})
+}
+
+// TestProbeNames: names that are not found are told from a DNS that does not answer,
+// and of several addresses those that do not answer are warned of.
+func TestProbeNames(t *testing.T) {
+	h := startServer(t, pool.TLSSelfSigned)
+	cfg := h.clientConfig(startTarget(t, echo))
+	_, port, err := net.SplitHostPort(h.addr())
+	require.NoError(t, err)
+	cfg.Server = "tunnel.example:" + port
+	with := func(addresses []net.IPAddr, failure error) (string, error) {
+		var b strings.Builder
+		p := &probe{ctx: t.Context(), report: func(s ProbeStep) { writeStep(&b, s) },
+			lookup: func(_ context.Context, host string) ([]net.IPAddr, error) {
+				require.Equal(t, "tunnel.example", host)
+				return addresses, failure
+			}}
+		err := p.client(cfg)
+		return b.String(), err
+	}
+	here, elsewhere := net.IPAddr{IP: net.IPv4(127, 0, 0, 1)}, net.IPAddr{IP: net.IPv4(127, 0, 0, 9)}
+
+	lines, err := with(nil, &net.DNSError{Err: "no such host", IsNotFound: true})
+	require.Error(t, err)
+	require.Contains(t, lines, "failed name: Name \"tunnel.example\" not found -> check the server's name\n")
+	lines, err = with(nil, &net.DNSError{Err: "i/o timeout", IsTimeout: true})
+	require.Error(t, err)
+	require.Contains(t, lines, "failed name: Name \"tunnel.example\" could not be looked up (i/o timeout) -> check this machine's DNS\n")
+	lines, err = with([]net.IPAddr{elsewhere, here}, nil)
+	require.NoError(t, err)
+	require.Contains(t, lines, "ok name: tunnel.example is 127.0.0.9, 127.0.0.1\nok connect: connected to "+h.addr()+
+		"\nwarning connect: 127.0.0.9:"+port+" refused the connection -> is tunnel-server running there, on that port?\n")
+	require.Contains(t, lines, "\nok session: ")
+	lines, err = with([]net.IPAddr{elsewhere, elsewhere}, nil)
+	require.Error(t, err)
+	require.Equal(t, 2, strings.Count(lines, "failed connect: "), lines)
 }
