@@ -102,7 +102,7 @@ func publish(c *cobra.Command, f publishFlags) error {
 	r := &running{client: client, log: log, certs: f.certs, started: now, stateDir: dir, flags: f, cfg: cfg, key: key}
 	manager := manager(client, r.server, log)
 	defer manager.Follow(c.Context())()
-	reload := cli.Reload{Settings: now, Logger: log, Try: r.reload, Around: manager.Reload}
+	reload := cli.Reload{Settings: now, AtStart: atStart, Logger: log, Try: r.reload, Around: manager.Reload}
 	following, stop := context.WithCancel(c.Context())
 	var tasks sync.WaitGroup
 	tasks.Go(func() { r.follow(following) })      // ends with following

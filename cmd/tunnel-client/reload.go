@@ -18,8 +18,7 @@ import (
 	"github.com/tunnelpool/pool/tunnel"
 )
 
-// atStart are the settings that are read when the client starts, beside those that
-// [tunnel.Client.Reconfigure] says need a restart.
+// atStart are the settings that are read when the client starts.
 var atStart = []string{"state-dir", "admin", "pprof", "log-format"}
 
 // ofServices are the settings that say what the services and forwards are.

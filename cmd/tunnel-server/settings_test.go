@@ -127,7 +127,7 @@ func TestCommandsTakeSettings(t *testing.T) {
 	require.Contains(t, out, "anna", "and the flag before the variable")
 
 	t.Setenv("TUNNEL_CONFIG", filepath.Join(dir, "nx"))
-	for _, args := range [][]string{{"--help"}, {"--version"}, {"key"}, {"help", "key"}, {"completion", "bash"}, {"__complete", "--l"}} {
+	for _, args := range [][]string{{"--help"}, {"--version"}, {"key"}, {"help", "key"}, {"completion", "bash"}, {"man"}, {"__complete", "--l"}} {
 		status, _, errOut := run(context.Background(), args...)
 		require.Zero(t, status, "%v does not read the file: %s", args, errOut)
 	}

@@ -17,6 +17,7 @@ import (
 // changed, and on SIGHUP.
 type Reload struct {
 	Settings *settings.Settings // in use
+	AtStart  []string           // settings that are read when the program starts
 	Logger   pool.Logger
 
 	// Try takes what the file holds now, or refuses it and changes nothing. It
@@ -63,12 +64,11 @@ func (r *Reload) reload(data []byte, err error) {
 	}
 	changed := change.Details
 	if names := slices.DeleteFunc(r.Settings.Differ(next), func(name string) bool {
-		return slices.Contains(change.Covered, name) || slices.Contains(change.Restart, name)
+		return slices.Contains(change.Covered, name) || slices.Contains(r.AtStart, name)
 	}); len(names) > 0 {
 		changed = append(changed, strings.Join(names, ", "))
 	}
 	r.Settings = next
-	TellWarnings(r.Logger, next)
 	if text := strings.Join(changed, "; "); text != "" {
 		pool.Tell(r.Logger, slog.LevelInfo, "configuration_changed", pool.Facts{"path", path, "changed", text}, "The configuration has changed: %s", text)
 	} else {
@@ -87,11 +87,11 @@ func TellWarnings(log pool.Logger, s *settings.Settings) {
 }
 
 // Restarts are the settings that need a restart, by their flags' names: of those
-// that are fixed at the start the ones that have changed since, and those of the
+// that are read at the start the ones that have changed since, and those of the
 // fields that a Reconfigure has named.
-func Restarts(started, now *settings.Settings, fixed, fields []string, flags map[string]string) (names []string) {
+func Restarts(started, now *settings.Settings, atStart, fields []string, flags map[string]string) (names []string) {
 	for _, name := range started.Differ(now) {
-		if slices.Contains(fixed, name) {
+		if slices.Contains(atStart, name) {
 			names = append(names, name)
 		}
 	}

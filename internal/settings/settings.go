@@ -38,7 +38,7 @@ func Load(flags, program *pflag.FlagSet) (*Settings, error) {
 	var path, from string
 	if f := flags.Lookup(ConfigFlag); f != nil && f.Changed {
 		path, from = f.Value.String(), "--"+ConfigFlag
-	} else {
+	} else if share(flags, program) { // else the file is of no use
 		from = Variable(ConfigFlag)
 		path = os.Getenv(from)
 	}
@@ -111,6 +111,14 @@ func load(flags, program *pflag.FlagSet, path string, data []byte) (*Settings, e
 		}
 	})
 	return s, err
+}
+
+// share tells that a command has settings of the program's.
+func share(flags, program *pflag.FlagSet) (any bool) {
+	flags.VisitAll(func(f *pflag.Flag) {
+		any = any || isSetting(f) && isSetting(program.Lookup(f.Name))
+	})
+	return any
 }
 
 // elsewhere tells that a flag's value is from a variable or the file.
