@@ -37,6 +37,27 @@ func Settings(t *testing.T, command func() *cobra.Command, heading string, resta
 		require.Equal(t, slices.Contains(restart, f.Name), row[4] == "restart", f.Name)
 	}
 	require.Equal(t, settings.Names(flags), documented, "settings, in their order")
+	for _, name := range documented {
+		takes(t, command, name)
+	}
+}
+
+// takes checks that a setting is taken from its variable and from the file.
+func takes(t *testing.T, command func() *cobra.Command, name string) {
+	t.Helper()
+	values := map[string]string{"int": "7", "duration": "7s", "bool": "true"}
+	value := func(fl *pflag.FlagSet) string { return strings.Trim(fl.Lookup(name).Value.String(), "[]") }
+	flags := program(command)
+	want := values[flags.Lookup(name).Value.Type()]
+	if want == "" {
+		want = "/x7" // which is a path too
+	}
+	t.Setenv(settings.Variable(name), want)
+	_, err := settings.Load(flags, flags)
+	require.NoError(t, err)
+	require.Equal(t, want, value(flags), name)
+	require.NoError(t, os.Unsetenv(settings.Variable(name)))
+	require.Equal(t, want, value(Valid(t, command, name+": "+want)), name)
 }
 
 // Example checks that the example of a configuration file below a heading of
@@ -61,8 +82,9 @@ func Uncommented(text string) string {
 	return regexp.MustCompile(`(?m)^( *)# ( *[a-z-]+:(?: .*)?)$`).ReplaceAllString(text, "$1$2")
 }
 
-// Valid checks that a configuration file is one of the program's.
-func Valid(t *testing.T, command func() *cobra.Command, text string) {
+// Valid checks that a configuration file is one of the program's, and returns its
+// flags with what the file says.
+func Valid(t *testing.T, command func() *cobra.Command, text string) *pflag.FlagSet {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "conf.yaml")
 	require.NoError(t, os.WriteFile(path, []byte(text), 0o600))
@@ -73,6 +95,7 @@ func Valid(t *testing.T, command func() *cobra.Command, text string) {
 	require.NoError(t, flags.Parse([]string{"--" + settings.ConfigFlag, path}))
 	_, err := settings.Load(flags, flags)
 	require.NoError(t, err)
+	return flags
 }
 
 // program is a fresh set of a program's own flags.

@@ -77,7 +77,7 @@ func (f *file) add(name, content *yaml.Node, program *pflag.FlagSet) error {
 	}
 	flag := program.Lookup(name.Value)
 	switch {
-	case name.Value == "key":
+	case keyNames[strings.ToLower(name.Value)]:
 		return yamldoc.Wrong(name, "a key does not stand in this file: put it into one of its own, and give the name of that as key-file")
 	case name.Value == ConfigFlag:
 		return yamldoc.Wrong(name, "config is for the command line, or for %s; a file does not name another", Variable(ConfigFlag))
@@ -111,6 +111,9 @@ func (f *file) add(name, content *yaml.Node, program *pflag.FlagSet) error {
 	f.entries[flag.Name] = e
 	return nil
 }
+
+// keyNames are how a key would be called, if it could stand in the file.
+var keyNames = map[string]bool{"key": true, "tunnel-key": true, "tunnel_key": true}
 
 // meant is a hint at the setting that was probably meant.
 func meant(name string, program *pflag.FlagSet) string {

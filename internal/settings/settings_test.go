@@ -180,6 +180,7 @@ func TestPathsInFile(t *testing.T) {
 
 func TestWrongFiles(t *testing.T) {
 	for text, want := range map[string]string{
+		"TUNNEL_KEY: x":                    "PATH:1: a key does not stand in this file: put it into one of its own",
 		"":                                 "PATH is empty; write settings into it, or a comment if there are to be none",
 		" \n\n":                            "PATH is empty; write settings",
 		"name":                             "PATH:1: want settings, one a line, as in pool-max: 64",
