@@ -1,11 +1,9 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"log/slog"
 	"net"
-	"sync"
 
 	"github.com/spf13/cobra"
 
@@ -101,14 +99,10 @@ func publish(c *cobra.Command, f publishFlags) error {
 	defer slack.Release()()
 	r := &running{client: client, log: log, certs: f.certs, started: now, stateDir: dir, flags: f, cfg: cfg, key: key}
 	manager := manager(client, r.server, log)
-	defer manager.Follow(c.Context())()
 	reload := cli.Reload{Settings: now, AtStart: atStart, Logger: log, Try: r.reload, Around: manager.Reload}
-	following, stop := context.WithCancel(c.Context())
-	var tasks sync.WaitGroup
-	tasks.Go(func() { r.follow(following) })      // ends with following
-	tasks.Go(func() { reload.Follow(following) }) // likewise
-	defer tasks.Wait()
-	defer stop()
+	defer reload.Start(c.Context())()
+	defer r.follow(c.Context())()
+	defer manager.Follow(c.Context())()
 	if len(cfg.Services) > 0 {
 		defer progress.follow(c.Context(), client, f.poolMin)()
 	}

@@ -49,12 +49,18 @@ func (r *running) server() string {
 }
 
 // follow applies what becomes of the files with the certificates and the key, until
-// ctx ends.
-func (r *running) follow(ctx context.Context) {
+// ctx ends or stop is called.
+func (r *running) follow(ctx context.Context) (stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
 	var tasks sync.WaitGroup
 	tasks.Go(func() { r.certs.Follow(ctx, r.certificates) }) // ends with ctx
-	defer tasks.Wait()
-	watch.Files(ctx, r.keyFile, nil, func(map[string]watch.Content) { r.followKey() })
+	tasks.Go(func() {                                        // likewise
+		watch.Files(ctx, r.keyFile, nil, func(map[string]watch.Content) { r.followKey() })
+	})
+	return func() {
+		cancel()
+		tasks.Wait()
+	}
 }
 
 // certificates applies certificates that have changed: those that the server is

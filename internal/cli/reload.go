@@ -7,6 +7,7 @@ import (
 	"os/signal"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 
 	pool "github.com/tunnelpool/pool"
@@ -35,18 +36,27 @@ type Change struct {
 	Restart []string // settings that have changed, and need a restart
 }
 
-// Follow reloads until ctx ends. Without a file nothing is followed, and SIGHUP
-// does what it always does.
-func (r *Reload) Follow(ctx context.Context) {
+// Start reloads from now on, until ctx ends or stop is called, which waits for a
+// reload under way. Without a file nothing is followed, and SIGHUP does what it
+// always does.
+func (r *Reload) Start(ctx context.Context) (stop func()) {
 	if r.Settings.Path == "" {
-		return
+		return func() {}
 	}
+	ctx, cancel := context.WithCancel(ctx)
 	hangup := make(chan os.Signal, 1) // never sent on Windows
 	signal.Notify(hangup, syscall.SIGHUP)
-	defer signal.Stop(hangup)
-	r.Settings.Follow(ctx, hangup, func(data []byte, err error) {
-		r.Around(func() { r.reload(data, err) })
+	var task sync.WaitGroup
+	task.Go(func() { // ends with ctx
+		r.Settings.Follow(ctx, hangup, func(data []byte, err error) {
+			r.Around(func() { r.reload(data, err) })
+		})
 	})
+	return func() {
+		cancel()
+		task.Wait()
+		signal.Stop(hangup)
+	}
 }
 
 func (r *Reload) reload(data []byte, err error) {

@@ -75,7 +75,7 @@ func TestReload(t *testing.T) {
 	require.Equal(t, "gone; the configuration stays as it was", log.Recent()[told].Text)
 
 	none := &Reload{Settings: new(settings.Settings)}
-	none.Follow(context.Background()) // returns
+	none.Start(context.Background())()
 }
 
 func TestRestarts(t *testing.T) {

@@ -223,3 +223,42 @@ func TestHangupWithoutFile(t *testing.T) {
 	client.signal(syscall.SIGHUP)
 	require.Equal(t, -1, client.status())
 }
+
+// TestClientTakesAll: of a client's settings all but two hold at once.
+func TestClientTakesAll(t *testing.T) {
+	t.Parallel()
+	_, address, key := startServer(t, "--allow-forward", "127.0.0.1:*")
+	base := "server: " + address + "\nreverse: {web: 0:" + web(t, "a page") + "}\n"
+	pi := place{t, t.TempDir()}
+	pi.put("conf.yaml", []byte(base))
+	pi.put("key", []byte(key))
+	client := newHost(t, key).start("tunnel-client", "--config", pi.path("conf.yaml"))
+	client.public("web")
+	pi.put("conf.yaml", []byte(base+`
+forward: {back: 0:`+web(t, "the server's")+`}
+connect-timeout: 9s
+health: tcp
+health-interval: 9s
+allow-from: 127.0.0.0/8
+rate: 50Mbit
+max-streams-per-service: 90
+name: pi
+key-file: key
+pool-min: 20
+pool-max: 400
+pool-min-interval: 90ms
+pool-max-interval: 900ms
+carriers: 1
+max-streams: 900
+keepalive: 29s
+heartbeat: 4s
+drain: 9s
+log-level: debug
+`))
+	client.line(`The configuration has changed: services web changed; forwards back added; name, key-file, pool-min, pool-max, pool-min-interval, pool-max-interval, carriers, max-streams, keepalive, heartbeat, drain, log-level`)
+	require.Equal(t, "the server's", fetch(t, client.line(`(127\.0\.0\.1:\d+) leads to 127\.0\.0\.1:\d+ at the server`)[1]))
+	require.Equal(t, "a page", fetch(t, client.public("web")))
+	require.Zero(t, client.count("needs a restart"))
+	pi.put("conf.yaml", []byte(base+"state-dir: other\nlog-format: json\n"))
+	client.line(`needs a restart: state-dir, log-format`)
+}
