@@ -27,6 +27,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 func newHost(t *testing.T) (stateDir string) {
 	stateDir = filepath.Join(t.TempDir(), "state")
 	t.Setenv("STATE_DIRECTORY", stateDir)
+	t.Setenv("TUNNEL_LISTEN", "127.0.0.1:0") // whatever else runs on this machine
 	t.Setenv("TUNNEL_KEY", "")
 	return stateDir
 }

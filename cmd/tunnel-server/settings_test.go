@@ -82,6 +82,9 @@ func TestWrongSettings(t *testing.T) {
 		t.Run(strconv.Itoa(i), func(t *testing.T) { // no words: they would be in paths, and may look like a key there
 			t.Log(c.args, c.variables, c.file)
 			newHost(t)
+			if strings.Contains(c.file, "listen:") {
+				t.Setenv("TUNNEL_LISTEN", "") // which would go before it
+			}
 			key := pool.NewKey().Text()
 			if name, value, ok := strings.Cut(c.variables, "="); ok {
 				t.Setenv(name, value)
