@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -108,7 +109,7 @@ type Acceptor struct {
 	keys             KeyFunc
 	tls              *tls.Config // nil: plain
 	clientIP         netip.Addr  // not valid: any
-	allowFrom        []netip.Prefix
+	allowFrom        atomic.Pointer[[]netip.Prefix]
 	outsiders        paced // those from elsewhere
 	uncertified      paced // those without the right certificate
 	keepAlive        time.Duration

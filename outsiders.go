@@ -19,7 +19,14 @@ func (a *Acceptor) letIn(clientIP string, prefixes []netip.Prefix) error {
 		}
 		a.clientIP = ip.Unmap().WithZone("")
 	}
+	return a.SetAllowFrom(prefixes)
+}
+
+// SetAllowFrom changes [AcceptConfig.AllowFrom] for those who connect from then on.
+// It refuses prefixes that are not valid, and changes nothing then.
+func (a *Acceptor) SetAllowFrom(prefixes []netip.Prefix) error {
 	const mapped = 128 - 32
+	var all []netip.Prefix
 	for _, p := range prefixes {
 		if !p.IsValid() {
 			return errors.New("AllowFrom: one prefix is not valid")
@@ -27,16 +34,18 @@ func (a *Acceptor) letIn(clientIP string, prefixes []netip.Prefix) error {
 		if p.Addr().Is4In6() && p.Bits() >= mapped {
 			p = netip.PrefixFrom(p.Addr().Unmap(), p.Bits()-mapped)
 		}
-		a.allowFrom = append(a.allowFrom, p)
+		all = append(all, p)
 	}
+	a.allowFrom.Store(&all)
 	return nil
 }
 
 // outside reports whether who comes from ip, unmapped and without a zone, may
 // not connect.
 func (a *Acceptor) outside(ip netip.Addr) bool {
+	from := *a.allowFrom.Load()
 	return a.clientIP.IsValid() && ip != a.clientIP ||
-		len(a.allowFrom) > 0 && !slices.ContainsFunc(a.allowFrom, func(p netip.Prefix) bool { return p.Contains(ip) })
+		len(from) > 0 && !slices.ContainsFunc(from, func(p netip.Prefix) bool { return p.Contains(ip) })
 }
 
 // paced lets a warning through that anybody can cause: the first, and then one a

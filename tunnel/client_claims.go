@@ -1,6 +1,7 @@
 package tunnel
 
 import (
+	"errors"
 	"fmt"
 	"sync/atomic"
 	"time"
@@ -180,6 +181,12 @@ func (cs *clientSession) updates(again bool) (say []wire.Message) {
 	return append(say, cs.forwards.update(forwards, again)...)
 }
 
+// claims makes what a session begins with: all that is configured, and that there is
+// no more of what the server may have kept from a former one.
+func (cs *clientSession) claims() []wire.Message {
+	return append(cs.updates(true), wire.Withdraw{What: wire.WhatRest})
+}
+
 // publishes reports whether the session was made for services: then it has warm
 // connections.
 func (cs *clientSession) publishes() bool { return len(cs.cfg.Services) > 0 }
@@ -226,15 +233,23 @@ func (cs *clientSession) change() {
 	}
 }
 
+var errRestTwice = errors.New("the server confirms the end of the rest, which we did not withdraw again")
+
 // withdrawn takes the server's confirmation that a service or forward is.
 func (cs *clientSession) withdrawn(m wire.Withdrawn) (err error) {
 	c := cs.client
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if m.What == wire.WhatForward {
-		err = cs.forwards.confirmed(m.Ref)
-	} else {
+	switch m.What {
+	case wire.WhatService:
 		err = cs.services.confirmed(m.Ref)
+	case wire.WhatForward:
+		err = cs.forwards.confirmed(m.Ref)
+	case wire.WhatRest:
+		if cs.settled {
+			err = errRestTwice
+		}
+		cs.settled = true
 	}
 	c.announceLocked()
 	return err

@@ -104,7 +104,7 @@ func (g *guest) settle(t *testing.T) {
 		g.mu.Lock()
 		defer g.mu.Unlock()
 		cs := g.current
-		return cs != nil && len(cs.services.byRef) == len(cs.services.latest) && len(cs.forwards.byRef) == len(cs.forwards.latest)
+		return cs != nil && cs.settled && !cs.isOutdated() && len(cs.services.byRef) == len(cs.services.latest) && len(cs.forwards.byRef) == len(cs.forwards.latest)
 	}, g.log.text)
 }
 

@@ -52,6 +52,7 @@ type clientSession struct {
 	services claims[*clientService] // guarded by Client.mu, as the next two
 	forwards claims[*forward]
 	released bool          // it is to have nothing any more
+	settled  bool          // the server has nothing of former sessions any more
 	changed  chan struct{} // buffered: what is configured may have changed
 	pace     *rate.Limiter // of what claimAll says
 
@@ -66,7 +67,7 @@ type clientSession struct {
 func (cs *clientSession) run(ctx context.Context) error {
 	c, begun := cs.client, time.Now()
 	former := c.setCurrent(cs)
-	first := cs.updates(true) // before the server can speak of them
+	first := cs.claims() // before the server can speak of them
 	var tasks sync.WaitGroup
 	if cs.publishes() { // else nobody comes from the server
 		tasks.Go(func() { cs.pool.Run(context.Background()) }) // ends with the pool's Close

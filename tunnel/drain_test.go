@@ -152,7 +152,7 @@ func TestDrainTurnsWaitingUsersAway(t *testing.T) {
 	_, err := c.Read(make([]byte, 1))
 	require.ErrorIs(t, err, syscall.ECONNRESET)
 	<-h.done
-	require.Less(t, time.Since(begun), h.cfg.Wait/2)
+	require.Less(t, time.Since(begun), h.cfg.Load().Wait/2)
 }
 
 func TestRunTwice(t *testing.T) {

@@ -203,7 +203,7 @@ func TestGroupLostBeforeACK(t *testing.T) {
 	answer, err := ask(silent, "said later")
 	require.NoError(t, err)
 	require.Equal(t, "got said later", answer)
-	require.Less(t, time.Since(begun), h.cfg.Wait)
+	require.Less(t, time.Since(begun), h.cfg.Load().Wait)
 	_, err = io.ReadAll(spoken)
 	require.ErrorIs(t, err, syscall.ECONNRESET)
 	target.mu.Lock()

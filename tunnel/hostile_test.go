@@ -288,7 +288,7 @@ func TestHostileServer(t *testing.T) {
 		{"reused number on a carrier", append(open(5, 0), wire.AppendMessage(nil, wire.Carry{Stream: 5, Carrier: 1})...), "opened stream 5: stream number out of order"},
 		{"answer for no forward", wire.AppendMessage(nil, wire.Forwarded{Ref: 9}), "answers for forward 9, which we do not have"},
 		{"answer to no question", wire.AppendMessage(nil, wire.Canceled{Stream: 1, Outcome: wire.Committed}), "answers for stream 1, which was never opened"},
-		{"type 17", []byte{17, 0, 0, 4, 0, 0, 0, 1}, "unknown type 17"},
+		{"type 19", []byte{19, 0, 0, 4, 0, 0, 0, 1}, "unknown type 19"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			key := pool.NewKey()

@@ -62,15 +62,15 @@ func TestCrowdOfAnotherSize(t *testing.T) {
 		}
 		now := func() int32 { synctest.Wait(); return in.Load() }
 		require.EqualValues(t, 1, now())
-		c.resize(3)
+		c.set(3, c.wait)
 		require.EqualValues(t, 3, now())
-		c.resize(1)
+		c.set(1, c.wait)
 		c.leave()
 		c.leave()
 		require.EqualValues(t, 3, now(), "one is inside, as many as there may be")
 		c.leave()
 		require.EqualValues(t, 4, now())
-		c.resize(0)
+		c.set(0, c.wait)
 		c.leave()
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()

@@ -53,7 +53,7 @@ func TestProbeServerRunning(t *testing.T) {
 					cfg.TLSConfig.ClientAuth, cfg.TLSConfig.ClientCAs = tls.RequireAndVerifyClientCert, roots
 				}
 			})
-			cfg := h.cfg
+			cfg := h.cfg.Load().ServerConfig
 			cfg.Listen, cfg.Keyring = h.addr(), nil
 			lines, err := probedServer(t, cfg)
 			require.NoError(t, err)

@@ -135,9 +135,7 @@ const (
 
 // Server is the public end of tunnels: many clients, each with many services.
 type Server struct {
-	cfg      ServerConfig
-	ports    access.Ports
-	forwards access.Forwards
+	cfg      atomic.Pointer[settings] // Reconfigure puts others in their place
 	listener net.Listener
 	door     *pool.Acceptor
 	log      pool.Logger
@@ -155,6 +153,8 @@ type Server struct {
 	pools    pooledBudget   // connections
 	keyring  *Keyring
 	maxPorts int // public ports
+
+	reconfiguring sync.Mutex // held while the configuration changes
 
 	grouping sync.Mutex // held while a client of a group looks for its port and opens it
 
@@ -185,20 +185,15 @@ func NewServer(cfg ServerConfig) (*Server, error) {
 	if err := cfg.fill(); err != nil {
 		return nil, err
 	}
-	ports, err := access.ParsePorts(cfg.AllowPorts)
+	now, err := cfg.settings()
 	if err != nil {
 		return nil, err // fill saw to it
 	}
-	var forwards access.Forwards
-	if cfg.AllowForward != "" {
-		if forwards, err = access.ParseForwards(cfg.AllowForward); err != nil {
-			return nil, err // likewise
-		}
-	}
-	s := &Server{cfg: cfg, ports: ports, forwards: forwards, log: cfg.Logger, keyring: cfg.Keyring,
+	s := &Server{log: cfg.Logger, keyring: cfg.Keyring,
 		publishers: make(map[member]*publisher), holders: make(map[pool.KeyID]*holder),
 		sessions: make(map[[wire.SessionSize]byte]*serverSession),
 		late:     make(map[[wire.SessionSize]byte]lateSession)}
+	s.cfg.Store(now)
 	s.door, err = pool.NewAcceptor(pool.AcceptConfig{
 		TLS: cfg.TLS, TLSConfig: cfg.TLSConfig, Keys: s.keyOf, AllowFrom: cfg.AllowFrom,
 		MaxHandshakes: handshakeLimit(descriptorLimit()),
@@ -215,9 +210,9 @@ func NewServer(cfg ServerConfig) (*Server, error) {
 			return nil, fmt.Errorf("tunnel: %w", err)
 		}
 	}
-	s.users, s.pools.limit = newCrowd(cfg.MaxStreams, cfg.Wait), cfg.MaxPooled
-	s.proxies.any, s.proxies.wait = len(cfg.TrustProxy) > 0, headerWait
-	s.proxies.from, _ = access.NewSources(cfg.TrustProxy) // fill saw to it
+	s.users = newCrowd(cfg.MaxStreams, cfg.Wait)
+	s.pools.limit.Store(int64(cfg.MaxPooled))
+	s.proxies.wait = headerWait
 	s.maxPorts = portLimit(descriptorLimit())
 	s.streams, s.cut = context.WithCancel(context.Background())
 	return s, nil
@@ -356,7 +351,7 @@ func (s *Server) drain() {
 	for _, c := range sessions {
 		c.sayGoodbye(goingAway)
 	}
-	drainStreams(s.streams, &s.active, s.cfg.Drain, s.log)
+	drainStreams(s.streams, &s.active, s.cfg.Load().Drain, s.log)
 }
 
 var goingAway = wire.GoAway{Code: wire.Shutdown, Text: "the server is stopping"}

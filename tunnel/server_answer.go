@@ -39,7 +39,7 @@ func (s *Server) connected(m member) bool {
 // wouldPublish is publish without its effects, for another client of the key.
 func (c *serverSession) wouldPublish(asker member, r wire.Register) (wire.Standing, wire.DenyCode, string) {
 	s := c.server
-	r, code, reason := s.permit(r)
+	r, code, reason := c.permit(r)
 	if code != wire.OK {
 		return 0, code, reason
 	}

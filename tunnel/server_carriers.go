@@ -40,7 +40,7 @@ var errCarriers = errors.New("it has as many as it may have, or one with that nu
 func (c *serverSession) carry(conn net.Conn, number uint16) {
 	all := &c.carriers
 	conn.SetDeadline(time.Time{})
-	n := numbered{carrier.NewServer(conn, c.server.cfg.Heartbeat, all.announce), number}
+	n := numbered{carrier.NewServer(conn, c.server.cfg.Load().Heartbeat, all.announce), number}
 	if !all.add(n) {
 		pool.Tell(c.server.log, slog.LevelDebug, "carrier_not_admitted", c.ofClient("carrier", number, "error", errCarriers),
 			"%s: carrier %d not admitted: %v", c.name(), number, errCarriers)

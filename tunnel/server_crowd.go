@@ -12,9 +12,8 @@ import (
 // queue of the port, so that users cannot take the descriptors that control
 // connections and the front door need.
 type crowd struct {
-	wait time.Duration // for a place, from when there was none
-
-	mu     sync.Mutex // guards what follows
+	mu     sync.Mutex    // guards what follows
+	wait   time.Duration // for a place, from when there was none
 	places int
 	inside int
 	queue  []chan struct{} // of those who wait, in order; closed for who gets a place
@@ -89,11 +88,12 @@ func (c *crowd) leave() {
 	c.letInLocked()
 }
 
-// resize changes how many places there are. Who is inside stays.
-func (c *crowd) resize(places int) {
+// set changes how many places there are, and how long to wait for one. Who is inside
+// stays.
+func (c *crowd) set(places int, wait time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.places = places
+	c.places, c.wait = places, wait
 	c.letInLocked()
 }
 

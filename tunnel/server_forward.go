@@ -51,11 +51,11 @@ func (c *serverSession) forward(m wire.Forward) {
 
 func (c *serverSession) grant(m wire.Forward) (wire.DenyCode, string) {
 	s, fs := c.server, &c.forwards
-	if reason := c.mayForward(m.Target); reason != "" {
-		return wire.TargetNotAllowed, reason
-	}
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
+	if reason := c.mayForward(m.Target); reason != "" { // with the lock: see exceed
+		return wire.TargetNotAllowed, reason
+	}
 	switch {
 	case fs.targets[m.Ref] != nil:
 		return wire.BadRequest, "the forward is up already"
@@ -64,8 +64,8 @@ func (c *serverSession) grant(m wire.Forward) (wire.DenyCode, string) {
 	}
 	if fs.pool == nil {
 		p, err := pool.NewServer(pool.ServerConfig{
-			HandshakeTimeout: s.cfg.HandshakeTimeout,
-			Limits:           pool.Limits{MaxCap: s.cfg.PoolMax},
+			HandshakeTimeout: s.cfg.Load().HandshakeTimeout,
+			Limits:           pool.Limits{MaxCap: c.poolMax},
 			AwaitRunning:     true, // relay says so, at the ACK
 			Reverse:          true,
 			Logger:           s.log,
@@ -87,12 +87,26 @@ func (c *serverSession) mayForward(target string) (reason string) {
 	host, port, err := net.SplitHostPort(target)
 	number, bad := strconv.ParseUint(port, 10, 16)
 	switch {
-	case err != nil || bad != nil || !c.server.forwards.Allow(host, uint16(number)):
+	case err != nil || bad != nil || !c.forwardAllowed(host, uint16(number)):
 		return fmt.Sprintf("forwards to %q are not allowed; the server's operator can allow it with --allow-forward", target)
 	case !c.holder.grant.Load().MayForward(host, uint16(number)):
 		return fmt.Sprintf("key %s may not forward to %q; the server's operator can change that: tunnel-server key --help", c.holder.label(), target)
 	}
 	return ""
+}
+
+// forwardAllowed reports whether the server's configuration allows a target.
+func (c *serverSession) forwardAllowed(host string, port uint16) bool {
+	for {
+		now := c.server.cfg.Load()
+		if now.forwards.Allow(host, port) {
+			return true
+		}
+		c.curbed.Store(true)
+		if c.server.cfg.Load() == now { // else nobody may have seen that
+			return false
+		}
+	}
 }
 
 // connections is the pool, or nil.

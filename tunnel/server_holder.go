@@ -32,7 +32,9 @@ func (s *Server) holderLocked(key pool.KeyID) (*holder, bool) {
 	}
 	h := s.holders[key]
 	if h == nil {
-		h = &holder{key: key, users: newCrowd(0, s.cfg.Wait), pooled: pooledBudget{limit: half(s.cfg.MaxPooled)}}
+		now := s.cfg.Load()
+		h = &holder{key: key, users: newCrowd(0, now.Wait)}
+		h.pooled.limit.Store(int64(half(now.MaxPooled)))
 		h.streams, h.revoke = context.WithCancel(s.streams)
 		s.holders[key] = h
 	}
@@ -45,14 +47,15 @@ func (s *Server) holderLocked(key pool.KeyID) (*holder, bool) {
 // leaves room for others.
 func (s *Server) entitle(h *holder, grant Grant) {
 	h.grant.Store(&grant)
-	places := s.cfg.MaxStreams
+	now := s.cfg.Load()
+	places := now.MaxStreams
 	if s.severalKeys() {
 		places = half(places)
 	}
 	if grant.MaxStreams > 0 {
 		places = min(places, grant.MaxStreams)
 	}
-	h.users.resize(places)
+	h.users.set(places, now.Wait)
 	h.rate.set(grant.Rate)
 }
 
@@ -91,11 +94,15 @@ func (s *Server) applyKeyring() {
 		s.dismiss(c, text, revokedFarewell)
 	}
 	for _, c := range renewed {
-		text := "the rights of key " + c.holder.label() + " have changed"
-		pool.Tell(s.log, slog.LevelInfo, "client_called_back", c.ofClient("address", c.remote, "reason", text),
-			"%s at %s is asked to join again: %s", c.name(), c.remote, text)
-		s.dismiss(c, text, farewellLimit)
+		s.callBack(c, "the rights of key "+c.holder.label()+" have changed")
 	}
+}
+
+// callBack ends a session so that its client joins again.
+func (s *Server) callBack(c *serverSession, why string) {
+	pool.Tell(s.log, slog.LevelInfo, "client_called_back", c.ofClient("address", c.remote, "reason", why),
+		"%s at %s is asked to join again: %s", c.name(), c.remote, why)
+	s.dismiss(c, why, farewellLimit)
 }
 
 // dismiss ends a session. Its client may come back, if it can.

@@ -32,7 +32,7 @@ func (s *Server) inherited(bind string, port uint16) (net.Listener, error) {
 
 // handedOver finds the socket that the program was given for an address, or nil.
 func (s *Server) handedOver(bind string, port uint16) *net.TCPListener {
-	for _, l := range s.cfg.Inherited {
+	for _, l := range s.cfg.Load().Inherited {
 		if socket, ok := l.(*net.TCPListener); ok && leadsTo(socket.Addr().(*net.TCPAddr), bind, port) {
 			return socket
 		}
@@ -82,7 +82,7 @@ func leadsTo(at *net.TCPAddr, bind string, port uint16) bool {
 
 // closeInherited closes the sockets that the program was given.
 func (s *Server) closeInherited() {
-	for _, l := range s.cfg.Inherited {
+	for _, l := range s.cfg.Load().Inherited {
 		l.Close()
 	}
 }

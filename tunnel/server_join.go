@@ -84,8 +84,8 @@ func (s *Server) sessionFor(conn net.Conn, id [wire.SessionSize]byte) *serverSes
 	switch {
 	case c == nil:
 	case !s.roomForPooled(c):
-		pool.Tell(s.log, slog.LevelDebug, "connection_not_admitted", c.ofClient("address", conn.RemoteAddr(), "limit", s.pools.limit),
-			"%s: connection not admitted: %d of all clients are the limit", c.name(), s.pools.limit)
+		pool.Tell(s.log, slog.LevelDebug, "connection_not_admitted", c.ofClient("address", conn.RemoteAddr(), "limit", s.cfg.Load().MaxPooled),
+			"%s: connection not admitted: %d of all clients are the limit", c.name(), s.cfg.Load().MaxPooled)
 	default:
 		return c
 	}
@@ -95,7 +95,7 @@ func (s *Server) sessionFor(conn net.Conn, id [wire.SessionSize]byte) *serverSes
 
 // join makes a session of a control connection, or denies it with a reason.
 func (s *Server) join(conn net.Conn, hello pool.Hello) {
-	link := session.New(conn, s.cfg.Heartbeat)
+	link := session.New(conn, s.cfg.Load().Heartbeat)
 	who, err := wire.ParseJoin(hello.Data)
 	if err != nil {
 		s.deny(link, wire.BadRequest, "the client's introduction is malformed; do both ends have the same version?")
@@ -176,7 +176,8 @@ func (s *Server) deny(link *session.Link, code wire.DenyCode, text string) {
 
 func (s *Server) newSession(link *session.Link, conn net.Conn, h *holder, who wire.Join) (*serverSession, error) {
 	c := &serverSession{
-		server: s, link: link, who: who, remote: conn.RemoteAddr(), holder: h, since: time.Now(),
+		poolMax: s.cfg.Load().PoolMax,
+		server:  s, link: link, who: who, remote: conn.RemoteAddr(), holder: h, since: time.Now(),
 		registers:     rate.NewLimiter(registerRate, registerBurst),
 		registrations: make(chan wire.Message, registerBurst), refs: make(map[uint16]*backend),
 	}
@@ -186,8 +187,8 @@ func (s *Server) newSession(link *session.Link, conn net.Conn, h *holder, who wi
 	c.poolKey = h.grant.Load().Key.Session(c.secret[:])
 	var err error
 	c.pool, err = pool.NewServer(pool.ServerConfig{
-		HandshakeTimeout: s.cfg.HandshakeTimeout,
-		Limits:           pool.Limits{MaxCap: s.cfg.PoolMax},
+		HandshakeTimeout: s.cfg.Load().HandshakeTimeout,
+		Limits:           pool.Limits{MaxCap: c.poolMax},
 		MaxIdle:          int(who.PoolMax),
 		AwaitRunning:     true, // relay says so, at the ACK
 		OnWait:           c.need,
@@ -211,10 +212,10 @@ func (s *Server) enter(c *serverSession) (replaced *serverSession, code wire.Den
 	case c.over():
 		s.trimLocked(p)
 		return nil, wire.Shutdown, "the key is not valid any more"
-	case p.session == nil && s.severalKeys() && s.sessionsOfLocked(p.key) >= half(s.cfg.MaxSessions):
+	case p.session == nil && s.severalKeys() && s.sessionsOfLocked(p.key) >= half(s.cfg.Load().MaxSessions):
 		s.trimLocked(p)
-		return nil, wire.TooMany, fmt.Sprintf("the server has %d clients with this key, which is its share", half(s.cfg.MaxSessions))
-	case p.session == nil && len(s.sessions) >= s.cfg.MaxSessions:
+		return nil, wire.TooMany, fmt.Sprintf("the server has %d clients with this key, which is its share", half(s.cfg.Load().MaxSessions))
+	case p.session == nil && len(s.sessions) >= s.cfg.Load().MaxSessions:
 		s.trimLocked(p)
 		return nil, wire.TooMany, fmt.Sprintf("the server has %d clients, which is its limit", len(s.sessions))
 	}
@@ -224,8 +225,8 @@ func (s *Server) enter(c *serverSession) (replaced *serverSession, code wire.Den
 	// First of all: once the session is known, users of its predecessor may
 	// send cancels on it.
 	c.link.Send(wire.Welcome{
-		Session: c.id, Secret: c.secret, Heartbeat: s.cfg.Heartbeat,
-		PoolMax: uint32(s.cfg.PoolMax), MaxServices: maxServices,
+		Session: c.id, Secret: c.secret, Heartbeat: s.cfg.Load().Heartbeat,
+		PoolMax: uint32(c.poolMax), MaxServices: maxServices,
 	})
 	s.sessions[c.id] = c
 	p.returnedLocked(c)

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	pool "github.com/tunnelpool/pool"
@@ -28,7 +29,7 @@ type entrance struct {
 
 func (s *Server) newEntrance(l net.Listener, from *userSources, h *holder) *entrance {
 	e := &entrance{Listener: l, server: s, from: from, holder: h,
-		crowds: []*crowd{newCrowd(s.cfg.MaxStreamsPerService, s.cfg.Wait), h.users, s.users}}
+		crowds: []*crowd{newCrowd(s.cfg.Load().MaxStreamsPerService, s.cfg.Load().Wait), h.users, s.users}}
 	e.ctx, e.closing = context.WithCancel(h.streams)
 	return e
 }
@@ -52,7 +53,7 @@ func (e *entrance) Accept() (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		if !e.server.proxies.speak(user) && !e.from.allow(user.RemoteAddr()) {
+		if !e.server.proxySpeaks(user) && !e.from.allow(user.RemoteAddr()) {
 			e.server.fromElsewhere(user.RemoteAddr(), e.Addr())
 			relay.Reset(user)
 			continue
@@ -102,9 +103,9 @@ func (e *entrance) turnedAway(user net.Conn, full *crowd) {
 	default:
 		open := s.active.count()
 		pool.Tell(s.log, slog.LevelWarn, "user_turned_away",
-			facts{"user", user.RemoteAddr(), "public", e.Addr(), "streams", open, "limit", s.cfg.MaxStreams, "muted", muted},
+			facts{"user", user.RemoteAddr(), "public", e.Addr(), "streams", open, "limit", s.cfg.Load().MaxStreams, "muted", muted},
 			"No place for user %s on %s: %d users are being served, of %d in all and %d per service; see --max-streams and the limit of open files (ulimit -n, LimitNOFILE=)%s",
-			user.RemoteAddr(), e.Addr(), open, s.cfg.MaxStreams, s.cfg.MaxStreamsPerService, mutedNote(muted))
+			user.RemoteAddr(), e.Addr(), open, s.cfg.Load().MaxStreams, s.cfg.Load().MaxStreamsPerService, mutedNote(muted))
 	}
 }
 
@@ -123,9 +124,9 @@ func (e *entrance) left() {
 // many clients with large pools cannot take every descriptor. It counts anew
 // now and then, and in between only what came.
 type pooledBudget struct {
-	limit int
+	limit atomic.Int64
 
-	mu      sync.Mutex
+	mu      sync.Mutex // guards what follows; Server.mu is taken under it
 	counted int
 	at      time.Time
 }
@@ -139,7 +140,7 @@ func (b *pooledBudget) take(now time.Time, count func() int) bool {
 	if now.Sub(b.at) >= recountAfter {
 		b.counted, b.at = count(), now
 	}
-	if b.counted >= b.limit {
+	if int64(b.counted) >= b.limit.Load() {
 		return false
 	}
 	b.counted++

@@ -16,20 +16,35 @@ func (s *Server) isOwnPort(network byte, port uint16) bool {
 }
 
 func (s *Server) portAllowed(h *holder, network byte, port uint16) bool {
-	return !s.isOwnPort(network, port) && s.ports.Allows(port) && h.grant.Load().MayPublish(port)
+	return !s.isOwnPort(network, port) && s.cfg.Load().ports.Allows(port) && h.grant.Load().MayPublish(port)
+}
+
+// portDenied says what keeps the client from a port by the server's configuration,
+// nothing if it may have it.
+func (c *serverSession) portDenied(port uint16) (reason string) {
+	for {
+		now := c.server.cfg.Load()
+		if port == 0 || now.ports.Allows(port) {
+			return ""
+		}
+		c.curbed.Store(true)
+		if c.server.cfg.Load() == now { // else nobody may have seen that
+			return fmt.Sprintf("port %d is not among those of the server's --allow-ports (%s)", port, now.AllowPorts)
+		}
+	}
 }
 
 // bindFor decides the address of a public port.
 func (s *Server) bindFor(asked string) (string, wire.DenyCode, string) {
 	if asked == "" {
-		return s.cfg.Bind, wire.OK, ""
+		return s.cfg.Load().Bind, wire.OK, ""
 	}
 	ip := net.ParseIP(asked)
 	switch {
 	case ip == nil:
 		return "", wire.BindNotAllowed, fmt.Sprintf("%q is not an IP address of the server", asked)
-	case s.cfg.Bind != "" && !ip.Equal(net.ParseIP(s.cfg.Bind)):
-		return "", wire.BindNotAllowed, fmt.Sprintf("the server binds public ports to %s only", s.cfg.Bind)
+	case s.cfg.Load().Bind != "" && !ip.Equal(net.ParseIP(s.cfg.Load().Bind)):
+		return "", wire.BindNotAllowed, fmt.Sprintf("the server binds public ports to %s only", s.cfg.Load().Bind)
 	}
 	return asked, wire.OK, ""
 }

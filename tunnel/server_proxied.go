@@ -13,7 +13,6 @@ import (
 	"time"
 
 	pool "github.com/tunnelpool/pool"
-	"github.com/tunnelpool/pool/internal/access"
 	"github.com/tunnelpool/pool/internal/proxyheader"
 	"github.com/tunnelpool/pool/internal/relay"
 )
@@ -23,21 +22,20 @@ const headerWait = 5 * time.Second
 
 // proxies are those whose word for a user's address is taken.
 type proxies struct {
-	any        bool
-	from       access.Sources
 	wait       time.Duration // for a header
 	headerless atomic.Uint64 // users without a header
 	told       seldom        // paces what is logged of them
 }
 
-// speak reports whether conn is a trusted proxy's, for a user whose address its
-// header gives.
-func (p *proxies) speak(conn net.Conn) bool {
-	if !p.any {
+// proxySpeaks reports whether conn is a trusted proxy's, for a user whose address
+// its header gives.
+func (s *Server) proxySpeaks(conn net.Conn) bool {
+	trusted := s.cfg.Load().proxies
+	if trusted.Anywhere() { // nowhere, that is
 		return false
 	}
 	_, tcp := conn.(*net.TCPConn)
-	return tcp && p.from.Allow(conn.RemoteAddr())
+	return tcp && trusted.Allow(conn.RemoteAddr())
 }
 
 // proxiedUser is a user who came by a proxy. What relay wants of a socket, it
@@ -54,8 +52,8 @@ func (u *proxiedUser) NetConn() net.Conn    { return u.TCPConn }
 // header, which it must send at once. Nil: it did not, or the service does not let
 // users in from there, and it was reset.
 func (s *Server) introduce(sv *published, conn net.Conn) net.Conn {
-	if !s.proxies.speak(conn) {
-		return conn
+	if !s.proxySpeaks(conn) {
+		return s.admitted(sv, conn, conn)
 	}
 	conn.SetReadDeadline(time.Now().Add(s.proxies.wait))
 	stop := context.AfterFunc(s.streams, func() { conn.SetReadDeadline(time.Unix(1, 0)) })
@@ -73,12 +71,18 @@ func (s *Server) introduce(sv *published, conn net.Conn) net.Conn {
 	if user.IsValid() {
 		introduced = &proxiedUser{conn.(*net.TCPConn), net.TCPAddrFromAddrPort(user)}
 	}
-	if !sv.from.allow(introduced.RemoteAddr()) {
-		s.fromElsewhere(introduced.RemoteAddr(), sv.public.Addr())
-		relay.Reset(conn)
-		return nil
+	return s.admitted(sv, introduced, conn)
+}
+
+// admitted returns the user on conn if it may come from where it comes from, else
+// nil, and it was reset.
+func (s *Server) admitted(sv *published, user, conn net.Conn) net.Conn {
+	if sv.from.allow(user.RemoteAddr()) {
+		return user
 	}
-	return introduced
+	s.fromElsewhere(user.RemoteAddr(), sv.public.Addr())
+	relay.Reset(conn)
+	return nil
 }
 
 // notIntroduced counts a connection of a trusted proxy without a header, and

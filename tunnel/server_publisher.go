@@ -173,12 +173,12 @@ func (s *Server) leave(c *serverSession) {
 	p.session = nil
 	p.awayLocked()
 	switch {
-	case s.draining || s.streams.Err() != nil || s.cfg.Linger < 0:
+	case s.draining || s.streams.Err() != nil || s.cfg.Load().Linger < 0:
 		p.withdrawLocked(p.services...)
 	case p.linger == nil:
-		p.linger = time.AfterFunc(s.cfg.Linger, func() { s.lingered(p) })
+		p.linger = time.AfterFunc(s.cfg.Load().Linger, func() { s.lingered(p) })
 	default:
-		p.linger.Reset(s.cfg.Linger)
+		p.linger.Reset(s.cfg.Load().Linger)
 	}
 	p.announceLocked()
 	s.trimLocked(p)
@@ -187,6 +187,21 @@ func (s *Server) leave(c *serverSession) {
 // lingered closes the services that their client has not come back for.
 func (s *Server) lingered(p *publisher) {
 	s.mu.Lock()
+	away, name, lost := p.session == nil, p.name, p.dropAbsentLocked()
+	s.trimLocked(p)
+	s.mu.Unlock()
+	if away && lost > 0 {
+		linger := s.cfg.Load().Linger
+		pool.Tell(s.log, slog.LevelWarn, "client_gone", facts{"client", name, "waited_seconds", linger, "services", lost},
+			"%q did not come back within %v: its %d public ports are closed", name, linger, lost)
+	} else {
+		s.tellGone(name, lost)
+	}
+}
+
+// dropAbsentLocked closes the ports of services that are up in no session, and
+// returns how many there were.
+func (p *publisher) dropAbsentLocked() int {
 	var lost []*published
 	for _, sv := range p.services {
 		if sv.of(p).session == nil {
@@ -194,18 +209,14 @@ func (s *Server) lingered(p *publisher) {
 		}
 	}
 	p.withdrawLocked(lost...)
-	away := p.session == nil
-	name := p.name
-	s.trimLocked(p)
-	s.mu.Unlock()
-	switch {
-	case len(lost) == 0:
-	case away:
-		pool.Tell(s.log, slog.LevelWarn, "client_gone", facts{"client", name, "waited_seconds", s.cfg.Linger, "services", len(lost)},
-			"%q did not come back within %v: its %d public ports are closed", name, s.cfg.Linger, len(lost))
-	default:
-		pool.Tell(s.log, slog.LevelInfo, "services_gone", facts{"client", name, "services", len(lost)},
-			"%q is back without %d of its services: their public ports are closed", name, len(lost))
+	return len(lost)
+}
+
+// tellGone tells that a client is back without some of its services.
+func (s *Server) tellGone(client string, services int) {
+	if services > 0 {
+		pool.Tell(s.log, slog.LevelInfo, "services_gone", facts{"client", client, "services", services},
+			"%q is back without %d of its services: their public ports are closed", client, services)
 	}
 }
 
@@ -228,7 +239,7 @@ func (s *Server) trimLocked(p *publisher) {
 	if p.numbers.announced.last() != 0 {
 		s.forgetOutcomesLocked()
 	}
-	if len(s.publishers) < maxAbsent+s.cfg.MaxSessions {
+	if len(s.publishers) < maxAbsent+s.cfg.Load().MaxSessions {
 		return
 	}
 	for m, other := range s.publishers {

@@ -25,7 +25,7 @@ func (c *serverSession) registerAll() {
 			case wire.Register:
 				c.register(m)
 			case wire.Withdraw:
-				c.withdrawService(m)
+				c.withdraw(m)
 			case wire.Ask:
 				c.link.Send(c.answer(m))
 			}
@@ -53,7 +53,7 @@ func (c *serverSession) register(r wire.Register) {
 
 func (c *serverSession) publish(r wire.Register) (*published, wire.DenyCode, string) {
 	s := c.server
-	r, code, reason := s.permit(r)
+	r, code, reason := c.permit(r)
 	if code != wire.OK {
 		return nil, code, reason
 	}
@@ -75,15 +75,16 @@ func (c *serverSession) publish(r wire.Register) (*published, wire.DenyCode, str
 
 // permit checks what the server's configuration has to say of r, and returns it
 // with the address that the port is bound to.
-func (s *Server) permit(r wire.Register) (wire.Register, wire.DenyCode, string) {
+func (c *serverSession) permit(r wire.Register) (wire.Register, wire.DenyCode, string) {
+	s := c.server
 	if _, err := parseSources(r.Sources); err != nil {
 		return r, wire.BadRequest, "the prefixes of users: " + err.Error()
 	}
 	if s.isOwnPort(r.Network, r.Port) {
 		return r, wire.PortNotAllowed, fmt.Sprintf("port %d is the tunnel's own", r.Port)
 	}
-	if r.Port != 0 && !s.ports.Allows(r.Port) {
-		return r, wire.PortNotAllowed, fmt.Sprintf("port %d is not among those of the server's --allow-ports (%s)", r.Port, s.cfg.AllowPorts)
+	if reason := c.portDenied(r.Port); reason != "" {
+		return r, wire.PortNotAllowed, reason
 	}
 	bind, code, reason := s.bindFor(r.Bind)
 	r.Bind = bind
@@ -198,6 +199,9 @@ func (c *serverSession) roomLocked(ref, port uint16) (wire.DenyCode, string) {
 func (c *serverSession) fitLocked(port uint16) (wire.DenyCode, string) {
 	if c.publisher.session != c || c.over() || c.server.draining {
 		return wire.Shutdown, "the session is ending"
+	}
+	if reason := c.portDenied(port); reason != "" {
+		return wire.PortNotAllowed, reason
 	}
 	if port != 0 {
 		if reason := c.holder.mayPublish(port); reason != "" {

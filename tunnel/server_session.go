@@ -37,6 +37,7 @@ type serverSession struct {
 	numbers   *numbering // of its instance; set with publisher
 	link      *session.Link
 	pool      *pool.Pool
+	poolMax   int // of this pool, and of the one for forwards
 	carriers  serverCarriers
 	forwards  serverForwards
 	since     time.Time
@@ -53,6 +54,7 @@ type serverSession struct {
 	endWaits      context.CancelFunc
 	asking        demand // what the client was told of users that wait
 	registers     *rate.Limiter
+	curbed        atomic.Bool       // it was denied what the server's configuration does not allow
 	registrations chan wire.Message // to registerAll: of services, in order, and Asks
 	goodbye       sync.Once         // a side says GoAway at most once
 	leaving       bool              // the client said GoAway; handle's own
@@ -100,7 +102,7 @@ func (c *serverSession) handle(m wire.Message) error {
 		}
 		c.forward(m)
 	case wire.Withdraw:
-		if m.What == wire.WhatService {
+		if m.What != wire.WhatForward {
 			return c.queue(m)
 		}
 		if !c.registers.Allow() {

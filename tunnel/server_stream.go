@@ -54,13 +54,11 @@ type visit struct {
 // connection back. It owns user. It may return before that, see over.
 func (s *Server) serveUser(sv *published, user net.Conn) {
 	arrived := time.Now()
-	if s.proxies.any {
-		if user = s.introduce(sv, user); user == nil {
-			sv.entrance.left()
-			return
-		}
+	if user = s.introduce(sv, user); user == nil {
+		sv.entrance.left()
+		return
 	}
-	v := &visit{server: s, service: sv, user: user, arrived: arrived, patience: time.Now().Add(s.cfg.Wait)}
+	v := &visit{server: s, service: sv, user: user, arrived: arrived, patience: time.Now().Add(s.cfg.Load().Wait)}
 	s.tasks.Add(1)
 	s.active.add()
 	relay.Serve(sv.holder.streams, user, v.offer, v.over)
@@ -157,9 +155,9 @@ func (v *visit) waitedInVain(err error) error {
 	if away {
 		hint = "the client is away"
 	}
-	pool.Tell(s.log, slog.LevelWarn, "user_timed_out", v.service.ofService("user", v.user.RemoteAddr(), "waited_seconds", s.cfg.Wait, "reason", hint),
+	pool.Tell(s.log, slog.LevelWarn, "user_timed_out", v.service.ofService("user", v.user.RemoteAddr(), "waited_seconds", s.cfg.Load().Wait, "reason", hint),
 		"%s: user %s waited %v for a connection and got none; %s",
-		v.service.label(), v.user.RemoteAddr(), s.cfg.Wait, hint)
+		v.service.label(), v.user.RemoteAddr(), s.cfg.Load().Wait, hint)
 	return err
 }
 

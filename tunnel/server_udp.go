@@ -33,7 +33,7 @@ func (sv *published) opener() opener {
 			}
 			return welcome
 		}}
-		l, err := datagram.Listen(address, sv.server.cfg.MaxFlows, cfg)
+		l, err := datagram.Listen(address, sv.server.cfg.Load().MaxFlows, cfg)
 		if err != nil {
 			return nil, err // and not a Listener that is nil
 		}
@@ -60,9 +60,9 @@ func (sv *published) dropped(why error) {
 	switch {
 	case errors.Is(why, datagram.ErrTooMany):
 		if muted, ok := sv.lost.crowded.pass(now); ok {
-			pool.Tell(s.log, slog.LevelWarn, "datagram_dropped", sv.ofService("reason", why, "limit", s.cfg.MaxFlows, "muted", muted),
+			pool.Tell(s.log, slog.LevelWarn, "datagram_dropped", sv.ofService("reason", why, "limit", s.cfg.Load().MaxFlows, "muted", muted),
 				"%s: a user's datagram is dropped: there are as many users as there may be, %d of a UDP service and %d in all; see --max-flows and --max-streams%s",
-				sv.label(), s.cfg.MaxFlows, s.cfg.MaxStreams, lostNote(muted))
+				sv.label(), s.cfg.Load().MaxFlows, s.cfg.Load().MaxStreams, lostNote(muted))
 		}
 	case errors.Is(why, datagram.ErrRate):
 		if muted, ok := sv.lost.rate.pass(now); ok {

@@ -7,11 +7,28 @@ import (
 	"github.com/tunnelpool/pool/internal/wire"
 )
 
-// withdrawService takes a service down that its client does not want any more.
-// Nothing is opened under its number after the answer.
-func (c *serverSession) withdrawService(m wire.Withdraw) {
-	c.takeDown(m.Ref)
+// withdraw takes services down that their client does not want any more. Nothing is
+// opened for them after the answer.
+func (c *serverSession) withdraw(m wire.Withdraw) {
+	if m.What == wire.WhatRest {
+		c.takeRestDown()
+	} else {
+		c.takeDown(m.Ref)
+	}
 	c.link.Send(wire.Withdrawn(m))
+}
+
+// takeRestDown closes the ports that are open for the client since a former
+// session.
+func (c *serverSession) takeRestDown() {
+	s := c.server
+	s.mu.Lock()
+	lost := 0
+	if c.publisher.session == c {
+		lost = c.publisher.dropAbsentLocked()
+	}
+	s.mu.Unlock()
+	s.tellGone(c.who.Name, lost)
 }
 
 // takeDown closes the port of the service that is up under ref, if there is one,

@@ -52,7 +52,7 @@ func TestDeniedServices(t *testing.T) {
 		reason string
 		remedy string
 	}{
-		{"not allowed", Service{Port: 1}, "port 1 is not among those of the server's --allow-ports (" + h.cfg.AllowPorts + ")", "choose another port"},
+		{"not allowed", Service{Port: 1}, "port 1 is not among those of the server's --allow-ports (" + h.cfg.Load().AllowPorts + ")", "choose another port"},
 		{"taken", Service{Port: takenPort}, fmt.Sprintf("port %d is in use by another program on the server", takenPort), "choose another port"},
 		{"held", Service{Port: allowed}, fmt.Sprintf("port %d is held by client \"holder\"", allowed), "trying again until it is free"},
 		{"own", Service{Port: portOf(t, h.addr())}, fmt.Sprintf("port %d is the tunnel's own", portOf(t, h.addr())), "choose another port"},
@@ -151,7 +151,7 @@ func TestServerRestart(t *testing.T) {
 	h.Close()
 	<-h.done
 	eventually(t, func() bool { return !g.Stats().Connected && !g.Services()[0].Up }, g.log.text)
-	again := startServer(t, pool.TLSSelfSigned, func(cfg *ServerConfig) { cfg.Listen, cfg.Keys = h.addr(), h.cfg.Keys })
+	again := startServer(t, pool.TLSSelfSigned, func(cfg *ServerConfig) { cfg.Listen, cfg.Keys = h.addr(), h.cfg.Load().Keys })
 	g.up(t)
 	require.Equal(t, 1, again.Stats().Sessions)
 	works(t, g)

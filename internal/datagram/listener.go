@@ -36,13 +36,13 @@ const (
 // Listener makes flows of the datagrams that come to a UDP port, one for each
 // address that they come from. It is a net.Listener for those.
 type Listener struct {
-	cfg      Config
-	maxFlows int
-	socket   *net.UDPConn
-	backlog  chan *Conn
-	done     chan struct{} // closed by Close
+	cfg     Config
+	socket  *net.UDPConn
+	backlog chan *Conn
+	done    chan struct{} // closed by Close
 
 	mu       sync.Mutex // guards what follows
+	maxFlows int
 	flows    map[caller]*flow
 	relieved time.Time // when it was last looked for silent ones
 	closing  bool
@@ -92,6 +92,14 @@ func newListener(socket *net.UDPConn, maxFlows int, cfg Config) *Listener {
 		backlog: make(chan *Conn, maxBacklog), done: make(chan struct{}),
 		flows: make(map[caller]*flow),
 	}
+}
+
+// SetMaxFlows changes how many flows there are at a time at most, for those that
+// begin from then on.
+func (l *Listener) SetMaxFlows(n int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.maxFlows = n
 }
 
 // Addr implements net.Listener.

@@ -24,6 +24,7 @@ func TestConstants(t *testing.T) {
 		{"NetworkUDP", NetworkUDP, 2},
 		{"WhatService", WhatService, 1},
 		{"WhatForward", WhatForward, 2},
+		{"WhatRest", WhatRest, 3},
 		{"DatagramHeaderSize", DatagramHeaderSize, 2},
 		{"MaxDatagram", MaxDatagram, 65507},
 		{"RefProbe", RefProbe, 65535},

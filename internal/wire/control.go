@@ -23,6 +23,7 @@ const (
 const (
 	WhatService = 1
 	WhatForward = 2
+	WhatRest    = 3 // services of former sessions that this one has not registered
 )
 
 // RefProbe is the number that no service can have: an Open of it is reserved
@@ -109,8 +110,8 @@ type Forwarded struct {
 
 // Withdraw, client to server, takes a service or a forward back.
 type Withdraw struct {
-	What byte   // WhatService or WhatForward
-	Ref  uint16 // of the Register or Forward, not RefProbe
+	What byte   // WhatService, WhatForward or WhatRest
+	Ref  uint16 // of the Register or Forward, not RefProbe; 0 with WhatRest
 }
 
 // Withdrawn answers a Withdraw: nothing more comes under that ref.
@@ -353,10 +354,12 @@ func (m Withdraw) append(b []byte) []byte {
 func (m Withdrawn) append(b []byte) []byte { return Withdraw(m).append(b) }
 
 func (d *decoder) withdraw() (m Withdraw) {
-	if m.What = d.uint8(); m.What != WhatService && m.What != WhatForward {
+	if m.What = d.uint8(); m.What < WhatService || m.What > WhatRest {
 		d.fail("unknown kind %d of what is withdrawn", m.What)
 	}
-	m.Ref = d.ref()
+	if m.Ref = d.ref(); m.What == WhatRest && m.Ref != 0 {
+		d.fail("ref %d of what has none", m.Ref)
+	}
 	return m
 }
 
