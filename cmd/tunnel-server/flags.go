@@ -155,6 +155,7 @@ func (f *serveFlags) certificate(mode pool.TLSMode) (*tls.Config, error) {
 
 // flagOf names the flag that sets a field of the configuration.
 var flagOf = map[string]string{
+	"Listen": "--listen", "TLS": "--tls", "TLSConfig": "--tls",
 	"Bind": "--bind", "AllowPorts": "--allow-ports", "AllowForward": "--allow-forward", "AllowFrom": "--allow-from", "PoolMax": "--pool-max",
 	"Heartbeat": "--heartbeat", "Wait": "--wait", "Keys": "--key-file", "MaxSessions": "--max-sessions", "MaxStreams": "--max-streams", "MaxStreamsPerService": "--max-streams-per-service", "MaxFlows": "--max-flows",
 }

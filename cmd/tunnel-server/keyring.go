@@ -108,7 +108,11 @@ func (k *keys) followOwn(log pool.Logger) {
 		if own.Key.ID() == former.Key.ID() {
 			return // it is back
 		}
-		err = k.set(func() { k.own = own })
+		err = k.set(func() {
+			if k.own.Path == former.Path { // else it is from another place by now
+				k.own = own
+			}
+		})
 	}
 	if err != nil {
 		pool.Tell(log, slog.LevelWarn, "keys_refused", pool.Facts{"path", former.Path, "error", err}, "%v; the key stays as it was", err)
@@ -126,11 +130,12 @@ func (k *keys) ownKey() config.KeySource {
 
 // useOwn replaces the tunnel's own key by one of another place.
 func (k *keys) useOwn(own config.KeySource, log pool.Logger) error {
-	if err := k.set(func() { k.own = own }); err != nil {
-		return err
+	former := k.ownKey()
+	err := k.set(func() { k.own = own })
+	if err == nil && own.Key.ID() != former.Key.ID() {
+		tellOwn(log, own)
 	}
-	tellOwn(log, own)
-	return nil
+	return err
 }
 
 // tellOwn says that the tunnel's own key is another one.

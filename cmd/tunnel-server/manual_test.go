@@ -36,7 +36,7 @@ func TestKeyNamesAreOffered(t *testing.T) {
 }
 
 func TestDocumentedSettings(t *testing.T) {
-	clitest.Settings(t, command, "All settings of the server", append([]string{"bind", "tls", "heartbeat"}, "listen", "state-dir", "admin", "pprof", "log-format"))
+	clitest.Settings(t, command, "All settings of the server", atStart)
 	clitest.Example(t, command, "For the server")
 	packaged, err := os.ReadFile("../../deploy/etc/server.yaml")
 	require.NoError(t, err)

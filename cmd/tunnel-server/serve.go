@@ -91,7 +91,11 @@ func serve(c *cobra.Command, f serveFlags) error {
 		keys.tell(log, "Keys")
 	}
 	defer slack.Release()()
-	defer manager(server, log).Follow(c.Context())()
+	r := &running{server: server, log: log, keys: keys, certs: f.certs, flags: f, started: now, cfg: cfg}
+	manager := manager(server, log)
+	reload := cli.Reload{Settings: now, AtStart: atStart, Logger: log, Try: r.reload, Around: manager.Reload}
+	defer reload.Start(c.Context())()
+	defer manager.Follow(c.Context())()
 	following, stop := context.WithCancel(context.WithoutCancel(c.Context())) // while streams finish too
 	var tasks sync.WaitGroup
 	tasks.Go(func() { keys.follow(following, log) })                         // ends with following

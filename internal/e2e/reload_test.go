@@ -165,13 +165,7 @@ func TestReloadLeavesStreams(t *testing.T) {
 			reload(file, client, config+"  comes: 0:"+web(t, "a page")+"\npool-min: 16\n")
 			client.line(`The configuration has changed: services comes added, goes removed; pool-min`)
 			require.Equal(t, "a page", fetch(t, client.public("comes")))
-			require.Eventually(t, func() bool {
-				c, err := net.Dial("tcp", goes)
-				if err == nil {
-					c.Close()
-				}
-				return err != nil
-			}, patience, time.Millisecond, "its port closes")
+			refuses(t, goes)
 			flowsOn(t, flows)
 			late := startFlow(t, stays)
 			flowsOn(t, []*flow{late})
