@@ -95,7 +95,7 @@ func check(f *pflag.Flag, text string) error {
 		_, err = time.ParseDuration(text)
 		wanted = "a time with its unit, as in 500ms, 5s or 2m"
 	case "bool":
-		if text != "true" && text != "false" {
+		if _, err := strconv.ParseBool(text); err != nil { // 1 and 0 are common in variables
 			return fmt.Errorf("%s is neither true nor false", quoted(text))
 		}
 	}

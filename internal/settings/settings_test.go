@@ -111,7 +111,16 @@ func TestVariables(t *testing.T) {
 		p, _ := loaded(t)
 		require.Equal(t, want, p.reverse, "%q", text)
 		require.Equal(t, "nobody", p.name, "an empty variable counts as not given")
+		require.False(t, p.loud)
 		require.Equal(t, 512, p.most)
+	}
+}
+
+func TestTruth(t *testing.T) {
+	for text, want := range map[string]bool{"1": true, "true": true, "TRUE": true, "0": false, "false": false} {
+		t.Setenv("TUNNEL_LOUD", text)
+		p, _ := loaded(t)
+		require.Equal(t, want, p.loud, text)
 	}
 }
 

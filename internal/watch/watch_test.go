@@ -89,6 +89,27 @@ func TestFiles(t *testing.T) {
 	})
 }
 
+// TestLink: what a link leads to is followed, and the link when it leads elsewhere,
+// as those of a Kubernetes volume.
+func TestLink(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{"v1", "v2"} {
+		require.NoError(t, os.Mkdir(filepath.Join(dir, name), 0o700))
+		require.NoError(t, os.WriteFile(filepath.Join(dir, name, "f"), []byte(name), 0o600))
+	}
+	if err := os.Symlink("v1", filepath.Join(dir, "data")); err != nil {
+		t.Skip("no links here: ", err) // Windows wants a right for them
+	}
+	path := filepath.Join(dir, "data", "f")
+	told := make(chan string, 1)
+	go Files(t.Context(), func() []File { // ends with the test
+		return []File{{Path: path, Read: small, Known: Content{Data: "v1"}}}
+	}, nil, func(now map[string]Content) { told <- now[path].Data })
+	require.NoError(t, os.Symlink("v2", filepath.Join(dir, "new")))
+	require.NoError(t, os.Rename(filepath.Join(dir, "new"), filepath.Join(dir, "data")))
+	require.Equal(t, "v2", <-told)
+}
+
 // TestNoFile: a pipe is not read, for it would be emptied; the program has done so
 // once.
 func TestNoFile(t *testing.T) {
