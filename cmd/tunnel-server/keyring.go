@@ -20,6 +20,8 @@ type keys struct {
 	ring *tunnel.Keyring
 	path string // of the file
 
+	reading sync.Mutex // held from when the file is read until it is applied
+
 	mu   sync.Mutex // guards what follows
 	own  config.KeySource
 	file keyfile.File
@@ -57,12 +59,21 @@ func (k *keys) follow(ctx context.Context, log pool.Logger) {
 	k.mu.Lock()
 	known := k.file
 	k.mu.Unlock()
-	keyfile.Watch(ctx, k.path, known, func(f keyfile.File, err error) { _ = k.useFile(f, err, log) })
+	keyfile.Watch(ctx, k.path, known, func(f keyfile.File, err error) {
+		k.reading.Lock()
+		defer k.reading.Unlock()
+		if now, badNow := keyfile.Read(k.path); err == nil && (badNow != nil || !now.Same(f)) {
+			return // reload may have applied what came after; the next looks find it too
+		}
+		_ = k.useFile(f, err, log)
+	})
 }
 
 // reload reads the file of keys at once, and returns when what it says is in effect
 // at the server.
 func (k *keys) reload(server *tunnel.Server, log pool.Logger) error {
+	k.reading.Lock()
+	defer k.reading.Unlock()
 	f, err := keyfile.Read(k.path)
 	if err = k.useFile(f, err, log); err == nil {
 		server.ApplyKeyring()
