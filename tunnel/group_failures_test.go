@@ -203,6 +203,9 @@ func TestGroupLostBeforeACK(t *testing.T) {
 	answer, err := ask(silent, "said later")
 	require.NoError(t, err)
 	require.Equal(t, "got said later", answer)
+	taker := serviceNamed(t, h.Stats().Services, "web").Traffic
+	require.EqualValues(t, 1, taker.Retries, "counted where the user was taken")
+	require.EqualValues(t, len("said later"), taker.FromUsers)
 	require.Less(t, time.Since(begun), h.cfg.Load().Wait)
 	_, err = io.ReadAll(spoken)
 	require.ErrorIs(t, err, syscall.ECONNRESET)

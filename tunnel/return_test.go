@@ -134,6 +134,11 @@ func TestControlLostBetweenAttempts(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "got request", string(answer))
 	require.EqualValues(t, 1, h.Stats().Replays)
+	traffic := serviceNamed(t, h.Stats().Services, "web").Traffic
+	require.EqualValues(t, 1, traffic.Retries)
+	require.EqualValues(t, len("request"), traffic.FromUsers, "what was sent twice came once")
+	require.EqualValues(t, len("got request"), traffic.ToUsers)
+	require.EqualValues(t, 1, traffic.FirstByte.Count())
 }
 
 // deaf is a connection of a client whose writes vanish once it is told.

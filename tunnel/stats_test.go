@@ -1,6 +1,8 @@
 package tunnel
 
 import (
+	"encoding/base64"
+	"fmt"
 	"io"
 	"net"
 	"testing"
@@ -173,4 +175,22 @@ func TestReady(t *testing.T) {
 	g.stop()
 	<-g.done
 	require.ErrorContains(t, g.Ready(), "stopping")
+}
+
+// TestStatsHaveNoSecrets: neither the key nor a session's secret is in what both
+// ends tell.
+func TestStatsHaveNoSecrets(t *testing.T) {
+	h := startServer(t, pool.TLSSelfSigned)
+	g := startClient(t, h, startTarget(t, echo))
+	works(t, g)
+	text := fmt.Sprintf("%+v %+v", h.Stats(), g.Stats())
+	sessions := h.allSessions()
+	require.Len(t, sessions, 1)
+	for _, secret := range []string{
+		h.key.Text(), fmt.Sprint(sessions[0].secret[:]), fmt.Sprintf("%x", sessions[0].secret[:]),
+		base64.RawURLEncoding.EncodeToString(sessions[0].secret[:]), fmt.Sprintf("%x", sessions[0].id[:]),
+	} {
+		require.NotContains(t, text, secret)
+	}
+	require.Contains(t, text, h.key.ID().String(), "by which a key is known")
 }
