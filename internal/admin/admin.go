@@ -182,7 +182,7 @@ func Serve(ctx context.Context, l net.Listener, h http.Handler) error {
 			s.Close()
 		}
 	})
-	err := s.Serve(l)
+	err := s.Serve(newLimited(l))
 	if !stop() {
 		<-ended
 	}

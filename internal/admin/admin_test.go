@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -156,6 +157,45 @@ func TestSlowAndLarge(t *testing.T) {
 	require.NoError(t, <-done)
 	_, err = net.Dial("tcp", l.Addr().String())
 	require.Error(t, err, "the address is closed")
+}
+
+// TestCrowd: more connections than there may be wait, and get their answer when
+// others leave; with as many open the end comes all the same.
+func TestCrowd(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	done := make(chan error, 1)
+	go func() { done <- Serve(ctx, l, Handler(options(&fake{}))) }()
+	dial := func() net.Conn {
+		c, err := net.Dial("tcp", l.Addr().String())
+		require.NoError(t, err)
+		t.Cleanup(func() { c.Close() })
+		c.SetDeadline(time.Now().Add(patience))
+		_, err = io.WriteString(c, "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+		require.NoError(t, err)
+		return c
+	}
+	answered := func(c net.Conn) {
+		t.Helper()
+		_, err := io.ReadFull(c, make([]byte, len("HTTP/1.1 200 OK")))
+		require.NoError(t, err)
+	}
+	inside := make([]net.Conn, maxConns)
+	for i := range inside {
+		inside[i] = dial()
+		answered(inside[i])
+	}
+	late := dial()
+	late.SetReadDeadline(time.Now().Add(50 * time.Millisecond))
+	_, err = late.Read(make([]byte, 1))
+	require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+	late.SetReadDeadline(time.Now().Add(patience))
+	inside[7].Close()
+	answered(late)
+	stop()
+	require.NoError(t, <-done)
 }
 
 func TestAddresses(t *testing.T) {
