@@ -38,13 +38,17 @@ func TestPageTellsThatTheProgramIsGoneAndGoesOn(t *testing.T) {
 // What answers but is not well, or not the program, is told from silence.
 func TestPageTellsAnAnswerThatIsNone(t *testing.T) {
 	f, p := open(t, quiet)
-	f.mu.Lock()
-	f.breakage = 503
-	f.mu.Unlock()
+	f.fail(503)
 	p.untilSays("(it answers “503 Service Unavailable”)")
-	f.mu.Lock()
-	f.breakage = 0
-	f.mu.Unlock()
+	f.fail(0)
+	p.untilSays("Everything is up")
+	f.fail(200)
+	p.untilSays("This page fails to show what the program tells.")
+	f.fail(0)
+	p.untilSays("Everything is up")
+	f.fail(-1)
+	p.untilSays("(no answer in 5 s)")
+	f.fail(0)
 	p.untilSays("Everything is up")
 }
 

@@ -48,7 +48,7 @@ type fake struct {
 	scene scene
 	full  int // how often the whole history was asked for
 
-	breakage int // answers this code instead, if not 0
+	breakage int // answers this code instead, if not 0; 200 with an empty object; below 0 it hangs
 }
 
 func newFake(t *testing.T, s scene) *fake {
@@ -87,9 +87,10 @@ func (f *fake) start() {
 	mux := http.NewServeMux()
 	mux.Handle("/", page.Handler())
 	mux.HandleFunc("GET /api/v1/status", func(w http.ResponseWriter, r *http.Request) {
-		f.answer(w, f.now().status(time.Now()))
+		f.answer(w, r, f.now().status(time.Now()))
 	})
 	mux.HandleFunc("GET /api/v1/history", f.history)
+	mux.Handle("/below/", http.StripPrefix("/below", mux)) // as a proxy would have it
 	f.server = &http.Server{Handler: mux}
 	f.done = make(chan struct{})
 	go func() { // ends with stop
@@ -119,14 +120,26 @@ func (f *fake) history(w http.ResponseWriter, r *http.Request) {
 			samples = append(samples, s.sample(at))
 		}
 	}
-	f.answer(w, object{"interval_seconds": 1, "samples": samples})
+	f.answer(w, r, object{"interval_seconds": 1, "samples": samples})
 }
 
-func (f *fake) answer(w http.ResponseWriter, v any) {
+func (f *fake) fail(code int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.breakage = code
+}
+
+func (f *fake) answer(w http.ResponseWriter, r *http.Request, v any) {
 	f.mu.Lock()
 	code := f.breakage
 	f.mu.Unlock()
-	if code != 0 {
+	if code < 0 {
+		<-r.Context().Done() // whoever asks gives up
+		return
+	}
+	if code == http.StatusOK {
+		v = object{}
+	} else if code != 0 {
 		http.Error(w, "not well", code)
 		return
 	}

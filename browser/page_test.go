@@ -55,6 +55,16 @@ func TestABoundFarAwayIsToldAndNotDrawn(t *testing.T) {
 	p.clean(f.url())
 }
 
+// All addresses are relative to the page.
+func TestPageWorksBelowAPath(t *testing.T) {
+	f := newFake(t, quiet)
+	p := newTab(t)
+	p.open(f.url() + "/below/")
+	p.untilSays("Everything is up")
+	require.Zero(t, p.asked("/")+p.asked("/style.css")+p.asked("/api/v1/status"))
+	p.clean(f.url())
+}
+
 func TestPageAsksForTheWholeHistoryOnce(t *testing.T) {
 	f, p := open(t, busy)
 	before := value[string](p, drawn)

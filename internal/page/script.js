@@ -29,10 +29,17 @@ let failing; // why and since when there is no answer, or undefined
 let timer;
 let asking = false;
 
+/** NoAnswer is that the program told nothing; its message is empty when nobody answers at all, which needs no words. */
+class NoAnswer extends Error {}
+
 async function get(path) {
-  const response = await fetch(path, { cache: "no-store", signal: AbortSignal.timeout(patience) });
-  if (!response.ok) throw new Error(`it answers “${response.status} ${response.statusText}”`);
-  return response.json();
+  const response = await fetch(path, { cache: "no-store", signal: AbortSignal.timeout(patience) }).catch((e) => {
+    throw new NoAnswer(e.name === "TimeoutError" ? `no answer in ${patience / 1000} s` : "");
+  });
+  if (!response.ok) throw new NoAnswer(`it answers “${response.status} ${response.statusText}”`);
+  return response.json().catch((e) => {
+    throw new NoAnswer(e instanceof SyntaxError ? "what it answers is not its state" : "its answer broke off");
+  });
 }
 
 /** ask fetches what is new: the whole history only when none of it is known. */
@@ -58,16 +65,15 @@ async function turn() {
   try {
     await ask();
     [heard, failing] = [new Date(), undefined];
-    show();
   } catch (e) {
-    failing ??= { since: heard ?? new Date() };
-    failing.why = e.name === "Error" ? e.message : e.name === "TimeoutError" ? `no answer in ${patience / 1000} s` : "";
-    if (e instanceof SyntaxError) failing.why = "what it answers is not its state";
-    showFailing();
+    if (!(e instanceof NoAnswer)) throw e;
+    failing = { since: failing?.since ?? heard ?? new Date(), why: e.message };
   } finally {
     asking = false;
     timer = setTimeout(turn, Math.max(every / 4, every - (performance.now() - begun)));
   }
+  if (failing) showFailing();
+  else show();
 }
 
 function show() {
@@ -146,5 +152,8 @@ function header() {
 }
 
 document.addEventListener("visibilitychange", turn);
+window.addEventListener("unhandledrejection", (e) => {
+  banner("bad", "This page fails to show what the program tells.", `${e.reason} Please report this as a mistake.`, []);
+});
 at("filter").addEventListener("input", () => status && tables());
 turn();
