@@ -167,6 +167,9 @@ func TestReports(t *testing.T) {
 	at := &Server{About{"v1", time.Now().Add(-time.Minute), "1", events}, server}
 	from := &Client{NewAbout("v1", "1", nil), client}
 	require.NoError(t, at.Ready())
+	require.Eventually(t, func() bool { // it is counted once the user has it
+		return at.Report().Services[0].FirstByte.Count == 1 && from.Report().Forwards[0].FirstByte.Count == 1
+	}, 10*time.Second, time.Millisecond)
 
 	r := at.Report()
 	require.True(t, r.Ready)
