@@ -179,16 +179,21 @@ func TestOpensWithoutStart(t *testing.T) {
 	before := runtime.NumGoroutine()
 	g := runClient(t, p.clientConfig(key, target))
 	most := 0
+	numbers := new(numbering) // of the latest session
 	eventually(t, func() bool {
 		most = max(most, runtime.NumGoroutine()-before)
-		st := g.Stats()
-		return g.numbers.announced.last() == count && st.Open == 0
+		g.mu.Lock()
+		if g.current != nil {
+			numbers = g.current.numbers
+		}
+		g.mu.Unlock()
+		return numbers.announced.last() == count && g.Stats().Open == 0
 	}, func() string { return g.log.tail() })
 	require.Less(t, most, 2*maxPending) // those that have just given up included
 	require.Zero(t, dialed.Load())
-	g.numbers.announced.mu.Lock()
-	require.Empty(t, g.numbers.announced.announced)
-	g.numbers.announced.mu.Unlock()
+	numbers.announced.mu.Lock()
+	require.Empty(t, numbers.announced.announced)
+	numbers.announced.mu.Unlock()
 	t.Logf("%d streams announced and never begun: at most %d goroutines more; pool: %+v", count, most, g.Stats().Pool.Closed)
 }
 

@@ -81,6 +81,7 @@ func TestSlept(t *testing.T) {
 func TestRousedFromAPause(t *testing.T) {
 	m := make(machine)
 	c := &Client{roused: make(chan struct{}, 1), await: m.await}
+	c.cfg.Store(&ClientConfig{Heartbeat: DefaultHeartbeat})
 	over := make(chan bool)
 	go func() { over <- c.pause(t.Context(), time.Hour) }()
 	m <- wakeup.ErrAddressNew
