@@ -11,6 +11,7 @@ import (
 
 	pool "github.com/tunnelpool/pool"
 	"github.com/tunnelpool/pool/internal/faults"
+	"github.com/tunnelpool/pool/internal/wire"
 )
 
 // TestProbeBesideClient: a probe with the identity of a running client tells that
@@ -116,4 +117,36 @@ func TestProbeStandings(t *testing.T) {
 		line(`failed service: web: port \d+ is held by client "guest" -> .*`)
 		works(t, g)
 	})
+}
+
+// TestAskingIsInNobodysWay: a port can be opened while others ask all the time
+// whether it is free.
+func TestAskingIsInNobodysWay(t *testing.T) {
+	h := startServer(t, pool.TLSPlain)
+	for name, network := range map[string]byte{"tcp": wire.NetworkTCP, "udp": wire.NetworkUDP} {
+		t.Run(name, func(t *testing.T) {
+			sv := &published{server: h.Server, network: network, holder: &holder{}}
+			port := freePort(t)
+			asked := wire.Register{Network: network, Port: port, Bind: "127.0.0.1"}
+			stop, done := make(chan struct{}), make(chan struct{})
+			go func() { // ends with stop
+				defer close(done)
+				for {
+					select {
+					case <-stop:
+						return
+					default:
+						h.couldOpen(asked)
+					}
+				}
+			}()
+			for range 500 {
+				l, err := h.listenPublic(sv.holder, network, sv.opener(), asked.Bind, port)
+				require.NoError(t, err)
+				l.Close()
+			}
+			close(stop)
+			<-done
+		})
+	}
 }

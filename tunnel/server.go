@@ -156,6 +156,7 @@ type Server struct {
 
 	reconfiguring sync.Mutex // held while the configuration changes
 
+	opening  sync.Mutex // held while a public port is bound, or whether it could be is tried
 	grouping sync.Mutex // held while a client of a group looks for its port and opens it
 
 	mu         sync.Mutex // guards what follows

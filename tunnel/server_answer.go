@@ -100,6 +100,8 @@ func (s *Server) couldOpen(r wire.Register) error {
 	if r.Port == 0 {
 		return nil // one of many
 	}
+	s.opening.Lock() // a client that wants the port now must not find it taken by this
+	defer s.opening.Unlock()
 	network := "tcp"
 	if r.Network == wire.NetworkUDP {
 		network = "udp"

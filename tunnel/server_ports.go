@@ -59,6 +59,8 @@ type opener func(bind string, port uint16) (net.Listener, error)
 // listenPublic binds a public port. For port 0 the system chooses, and what it
 // chooses must be allowed too.
 func (s *Server) listenPublic(h *holder, network byte, open opener, bind string, port uint16) (net.Listener, error) {
+	s.opening.Lock()
+	defer s.opening.Unlock()
 	for range freePortTries {
 		l, err := open(bind, port)
 		if err != nil {

@@ -117,7 +117,7 @@ func TestCheckFailures(t *testing.T) {
 func TestCheckConfiguration(t *testing.T) {
 	stateDir := newHost(t)
 	for _, args := range [][]string{{"--tls", "2"}, {"--tls", "3"}, {"--allow-ports", "x"}, {"--pool-max", "0"}, {"--log-format", "xml"},
-		{"--tls", "2", "--tls-cert", "main.go", "--tls-key", "main.go"}, {"--key-file", "main.go"}} {
+		{"--tls", "2", "--tls-cert", "main.go", "--tls-key", "main.go"}, {"--key-file", "main.go", "--listen", "127.0.0.1:0"}} {
 		_, _, want := run(context.Background(), args...)
 		status, out, errOut := run(context.Background(), append([]string{"check"}, args...)...)
 		require.Equal(t, 2, status, out)
