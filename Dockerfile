@@ -29,11 +29,15 @@ USER 65532:65532
 ENV STATE_DIRECTORY=/var/lib/tunnelpool
 VOLUME /var/lib/tunnelpool
 
+# Healthy is a program that answers. A client whose server is away does: another
+# start would not help it.
 FROM base AS client
 COPY --from=build /out/tunnel-client /tunnel-client
 ENTRYPOINT ["/tunnel-client"]
+HEALTHCHECK --start-period=10s CMD ["/tunnel-client", "status"]
 
 FROM base AS server
 COPY --from=build /out/tunnel-server /tunnel-server
 EXPOSE 10101
 ENTRYPOINT ["/tunnel-server"]
+HEALTHCHECK --start-period=10s CMD ["/tunnel-server", "status"]

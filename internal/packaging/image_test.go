@@ -36,7 +36,7 @@ func instructions(t *testing.T, text string) map[string][]instruction {
 		if name == "" {
 			continue
 		}
-		require.Regexp(t, `^(ARG|FROM|WORKDIR|COPY|RUN|USER|ENV|VOLUME|ENTRYPOINT|EXPOSE)$`, name)
+		require.Regexp(t, `^(ARG|FROM|WORKDIR|COPY|RUN|USER|ENV|VOLUME|ENTRYPOINT|EXPOSE|HEALTHCHECK)$`, name)
 		if name == "FROM" {
 			words := strings.Fields(args)
 			require.Len(t, words, 3, "every stage has a name: %s", line)
@@ -76,6 +76,7 @@ func TestDockerfile(t *testing.T) {
 		var entry []string
 		require.NoError(t, json.Unmarshal([]byte(last(of, "ENTRYPOINT")), &entry), "without a shell: signals reach the program")
 		require.Equal(t, []string{"/tunnel-" + target}, entry)
+		require.Regexp(t, `CMD \["/tunnel-`+target+`", "status"\]$`, last(of, "HEALTHCHECK"))
 		require.Equal(t, "STATE_DIRECTORY="+last(of, "VOLUME"), last(of, "ENV"))
 		require.Contains(t, fmt.Sprint(of), "/etc/ssl/certs/ca-certificates.crt")
 		require.Contains(t, of, instruction{"COPY", "--from=build /out/tunnel-" + target + " /tunnel-" + target})
