@@ -297,3 +297,42 @@ func TestTurnAwayIsBounded(t *testing.T) {
 		})
 	})
 }
+
+// TestCertificatesThatChange: a certificate that is chosen for each handshake is the
+// one that clients see, and none is made; with it goes a resumed session.
+func TestCertificatesThatChange(t *testing.T) {
+	first, second := newAuthority(t, "first.test"), newAuthority(t, "second.test")
+	now := first
+	for name, config := range map[string]*tls.Config{
+		"GetCertificate": {GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return &now.server.Certificates[0], nil }},
+		"GetConfigForClient": {GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {
+			return &tls.Config{Certificates: now.server.Certificates, MinVersion: tls.VersionTLS12}, nil
+		}},
+	} {
+		for _, mode := range []TLSMode{TLSSelfSigned, TLSVerified} {
+			t.Run(name+" in mode "+string(mode), func(t *testing.T) {
+				now = first
+				key := NewKey()
+				d := openDoor(t, AcceptConfig{TLS: mode, TLSConfig: config, Keys: KnownKeys(key)})
+				cache := tls.NewLRUClientSessionCache(8)
+				join := func(a authority, host string) error {
+					with := a.client.Clone()
+					with.ClientSessionCache = cache
+					conn, err := d.secure(t, Security{TLS: TLSVerified, TLSConfig: with, ServerName: host, Key: key})
+					if err == nil {
+						conn.Close()
+					}
+					return err
+				}
+				for range 2 { // the second may resume the session
+					require.NoError(t, join(first, "first.test"))
+				}
+				now = second
+				require.NoError(t, join(second, "second.test"))
+				old := second.client.Clone()
+				old.ServerName, old.MaxVersion = "second.test", tls.VersionTLS12
+				require.ErrorContains(t, tls.Client(d.dial(t), old).Handshake(), "protocol version")
+			})
+		}
+	}
+}

@@ -153,6 +153,7 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 		watch: wakeup.Watch, await: wakeup.Await}
 	c.cfg.Store(&cfg)
 	c.renew()
+	c.at = cfg.place()
 	c.streams, c.cut = context.WithCancel(context.Background())
 	if err := cfg.checkPool(); err != nil {
 		return nil, err

@@ -44,6 +44,7 @@ func startTalkers(t *testing.T, count int, addr func(i int) string) *talkers {
 					return
 				}
 				k.done.Add(1)
+				time.Sleep(5 * time.Millisecond) // or nobody else on this machine gets to run
 			}
 			user.CloseWrite()
 			rest, err := io.ReadAll(user)
@@ -97,15 +98,30 @@ func (g *guest) reconfigure(t *testing.T, change func(*ClientConfig)) {
 	require.NoError(t, g.Up(ctx), "%s", g.log.text())
 }
 
-// settle waits until what was withdrawn is confirmed.
+// settle waits until the server has confirmed all that is configured, and the end
+// of all that is not.
 func (g *guest) settle(t *testing.T) {
 	t.Helper()
 	eventually(t, func() bool {
 		g.mu.Lock()
 		defer g.mu.Unlock()
 		cs := g.current
-		return cs != nil && cs.settled && !cs.isOutdated() && len(cs.services.byRef) == len(cs.services.latest) && len(cs.forwards.byRef) == len(cs.forwards.latest)
+		return cs != nil && cs.settled && !cs.isOutdated() && agreed(&cs.services, g.services) && agreed(&cs.forwards, g.forwards)
 	}, g.log.text)
+}
+
+// agreed reports whether the server has answered to all that is wanted, and there is
+// nothing else.
+func agreed[E interface {
+	comparable
+	base() *entry
+}](cl *claims[E], wanted []E) bool {
+	for _, e := range wanted {
+		if c := cl.latest[e]; c == nil || c.asked != e.base().request || c.unanswered > 0 {
+			return false
+		}
+	}
+	return len(cl.byRef) == len(wanted)
 }
 
 // TestReconfigureSparesStreams: services come and go while a hundred users of
