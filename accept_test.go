@@ -128,6 +128,29 @@ func TestAllowFrom(t *testing.T) {
 	}
 }
 
+// TestAllowFromChanges: what is set holds for who connects next, and a mistake
+// changes nothing.
+func TestAllowFromChanges(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newPipeListener()
+		d := openDoorOn(t, l, AcceptConfig{TLS: TLSPlain})
+		enters := func() bool {
+			got, err := io.ReadAll(io.LimitReader(l.dial("192.0.2.1:5"), int64(len(doorGreeting))))
+			require.NoError(t, err)
+			return string(got) == doorGreeting
+		}
+		require.True(t, enters())
+		require.NoError(t, d.SetAllowFrom([]netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}))
+		require.False(t, enters())
+		require.ErrorContains(t, d.SetAllowFrom([]netip.Prefix{netip.MustParsePrefix("192.0.2.0/24"), {}}), "AllowFrom")
+		require.False(t, enters())
+		require.NoError(t, d.SetAllowFrom([]netip.Prefix{netip.MustParsePrefix("::ffff:192.0.2.0/120")}))
+		require.True(t, enters())
+		require.NoError(t, d.SetAllowFrom(nil))
+		require.True(t, enters())
+	})
+}
+
 // TestOutsidersDoNotFillTheLog: one warning a minute, whatever comes.
 func TestOutsidersDoNotFillTheLog(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -50,10 +50,6 @@ type entered struct {
 // Last is the highest number seen.
 func (l *Ledger) Last() uint32 { return l.last }
 
-// Restart forgets everything: a new instance begins, whose numbers count from
-// 1.
-func (l *Ledger) Restart() { *l = Ledger{Most: l.Most} }
-
 // Open enters an announced number.
 func (l *Ledger) Open(number uint32, now time.Time) error {
 	if number <= l.last {

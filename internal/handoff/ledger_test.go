@@ -71,9 +71,6 @@ func TestLedgerOrder(t *testing.T) {
 	require.EqualValues(t, 5, l.Last())
 	require.Equal(t, Refused, l.Cancel(9, true, noon))
 	require.EqualValues(t, 9, l.Last(), "the next session begins behind it")
-	l.Restart()
-	require.Zero(t, l.Last())
-	require.NoError(t, l.Open(1, noon))
 	require.NoError(t, l.Open(1<<32-1, noon))
 }
 
@@ -112,16 +109,13 @@ func TestLedgerForgetsWithTime(t *testing.T) {
 	require.Equal(t, Refused, l.Cancel(101, false, noon.Add(2*Memory)), "between the forgotten and the known")
 }
 
-// A ledger can have a smaller bound, which outlives a restart.
+// A ledger can have a smaller bound.
 func TestLedgerMost(t *testing.T) {
 	l := Ledger{Most: 10}
-	for range 2 {
-		for n := uint32(1); n <= 25; n++ {
-			require.NoError(t, l.Open(n, noon))
-		}
-		require.Len(t, l.entries, 10)
-		require.Equal(t, Unknown, l.Cancel(15, true, noon))
-		require.True(t, l.Commit(16))
-		l.Restart()
+	for n := uint32(1); n <= 25; n++ {
+		require.NoError(t, l.Open(n, noon))
 	}
+	require.Len(t, l.entries, 10)
+	require.Equal(t, Unknown, l.Cancel(15, true, noon))
+	require.True(t, l.Commit(16))
 }

@@ -254,7 +254,7 @@ func (m *model) newInstance() {
 		m.clientClose(s.conn)
 	}
 	m.streams = nil
-	m.ledger.Restart()
+	m.ledger = Ledger{Most: m.ledger.Most}
 	m.attached = true
 	m.number = 0
 	if m.current == nil {
