@@ -139,6 +139,16 @@ func (k *keys) ownKey() config.KeySource {
 	return k.own
 }
 
+// mayUse says what is wrong with a key as the tunnel's own.
+func (k *keys) mayUse(own config.KeySource) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if _, err := tunnel.NewKeyring(k.file.Grants(own.Key)...); err != nil {
+		return fmt.Errorf("--key-file %s: %w", own.Path, err)
+	}
+	return nil
+}
+
 // useOwn replaces the tunnel's own key by one of another place.
 func (k *keys) useOwn(own config.KeySource, log pool.Logger) error {
 	former := k.ownKey()

@@ -71,12 +71,16 @@ func (r *running) reload(data []byte) (next *settings.Settings, change cli.Chang
 	return next, change, err
 }
 
-// otherKey finds the tunnel's own key where the settings have it now. It makes none.
+// otherKey finds the tunnel's own key where the settings have it now, and makes none.
+// It is one that can be used beside those of the file.
 func (r *running) otherKey(keyFile string) (config.KeySource, error) {
 	dir := filepath.Dir(r.keys.path)
 	own, err := config.ExistingKey(keyFile, dir)
 	if err == nil && own.Key.IsZero() {
 		err = fmt.Errorf("there is no key in %s: name its file with --key-file, or start the server anew, which makes one", dir)
+	}
+	if err == nil {
+		err = r.keys.mayUse(own)
 	}
 	return own, err
 }

@@ -29,7 +29,10 @@ func TestServerReload(t *testing.T) {
 	const base = "listen: 127.0.0.1:0\nbind: 127.0.0.1\n"
 	file := newConfigFile(t, base+"allow-ports: ["+keeps+", "+loses+"]\n")
 	key, target := newKey(), echo(t)
-	server := newHost(t, key).start("tunnel-server", "--config", file.path)
+	h := newHost(t, key)
+	anna := place{t, t.TempDir()}
+	anna.put("key", []byte(h.prints("tunnel-server", "key", "add", "anna")))
+	server := h.start("tunnel-server", "--config", file.path)
 	address := server.line(listening)[1]
 	client := startClient(t, key, address, "-R", "keeps="+keeps+":"+target, "-R", "loses="+loses+":"+target)
 	var flows []*flow
@@ -42,6 +45,8 @@ func TestServerReload(t *testing.T) {
 	server.line(`WARN +` + file.path + `:3: allow-ports: "http" is not a port .*; the configuration stays as it was`)
 	file.write(base + "allow-ports: [" + keeps + ", " + loses + "]\npool-max: 0\n")
 	server.line(`WARN +` + file.path + `:4: pool-max 0: want at least 1; the configuration stays as it was`)
+	file.write(base + "key-file: " + anna.path("key") + "\nwait: 7s\n")
+	server.line(`WARN +` + file.path + `:3: key-file \S+: the keys "default" and "anna" are the same; the configuration stays as it was`)
 	late := startFlow(t, client.public("loses"))
 	flowsOn(t, append(flows, late))
 	flows = append(flows, late)
