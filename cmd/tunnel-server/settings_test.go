@@ -59,7 +59,7 @@ func TestWrongSettings(t *testing.T) {
 		{file: "wait: 1s\nwait: 2s", want: "FILE:2: wait is there twice, first in line 1"},
 		{file: "allow-ports:\n\t- 80", want: "FILE:2: a tab in front of the text; YAML wants spaces there"},
 		{file: "wait: 1s\n---\nwait: 2s", want: "FILE:2: the file should end here, and there is one more document"},
-		{file: "wait: \"1s", want: "FILE:1: this, or the line before, is no YAML: found unexpected end of stream"},
+		{file: "wait: \"1s", want: "FILE:1: near this line the file is no YAML: found unexpected end of stream"},
 		{file: "wait", want: "FILE:1: want settings, one a line, as in pool-max: 64"},
 		{file: " ", want: "FILE is empty; write settings into it, or a comment if there are to be none"},
 		{file: noListen + "\xfe", want: "FILE:2: a control character, or a byte that is no UTF-8"},

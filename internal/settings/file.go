@@ -62,7 +62,7 @@ func parse(path string, data []byte, program *pflag.FlagSet) (*file, error) {
 	if errors.As(err, &at) {
 		err = fmt.Errorf("%s: %w", place(path, at.Line), at.Err)
 		if at.Near {
-			err = fmt.Errorf("%s: this, or the line before, is no YAML: %w", place(path, at.Line), at.Err)
+			err = fmt.Errorf("%s: near this line the file is no YAML: %w", place(path, at.Line), at.Err)
 		}
 	}
 	return nil, err

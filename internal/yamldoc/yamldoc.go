@@ -19,7 +19,7 @@ import (
 // Error is what is wrong in a line.
 type Error struct {
 	Line int  // from 1
-	Near bool // the line may also be the one before
+	Near bool // the line may also be the one before or after
 	Err  error
 }
 
@@ -51,7 +51,7 @@ func Parse(data []byte, content string) (*yaml.Node, error) {
 	case errors.Is(err, io.EOF):
 		return nil, nil
 	case err != nil:
-		return nil, syntax(err)
+		return nil, syntax(err, string(data))
 	}
 	if err := d.Decode(&next); !errors.Is(err, io.EOF) {
 		return nil, &Error{Line: max(next.Line, 1), Err: errors.New("the file should end here, and there is one more document")}
@@ -85,16 +85,28 @@ func plain(data string) error {
 	return nil
 }
 
-// syntax is an error of the library, which counts to where it gave up, or to the
-// line before, and sometimes not at all.
-func syntax(err error) error {
+// syntax is an error of the library, which counts to about where it gave up, and
+// sometimes not at all.
+func syntax(err error, data string) error {
 	text := strings.TrimPrefix(err.Error(), "yaml: ")
+	e := &Error{Line: 1, Near: true, Err: errors.New(text)}
 	if found := lineNumber.FindStringSubmatch(text); found != nil {
 		if n, err := strconv.Atoi(found[1]); err == nil {
-			return &Error{Line: n, Near: true, Err: errors.New(found[2])}
+			e.Line, e.Err = max(n, 1), errors.New(found[2])
 		}
 	}
-	return &Error{Line: 1, Near: true, Err: errors.New(text)}
+	lines := strings.Split(data, "\n")
+	for i := max(e.Line-2, 0); i < min(e.Line+1, len(lines)); i++ {
+		if special.MatchString(lines[i]) {
+			e.Err = fmt.Errorf("%w; a value that begins with [ or * needs quotes", e.Err)
+			break
+		}
+	}
+	return e
 }
+
+// special finds values that begin as YAML's own constructs do, such as *:22 and
+// [::1]:80.
+var special = regexp.MustCompile(`(?::|-)[ \t]+[\[*]`)
 
 var lineNumber = regexp.MustCompile(`(?s)^line (\d+): (.*)$`)
