@@ -9,6 +9,7 @@ import (
 
 	"github.com/tunnelpool/pool/internal/cli"
 	"github.com/tunnelpool/pool/internal/manual"
+	"github.com/tunnelpool/pool/internal/status"
 	"github.com/tunnelpool/pool/internal/statuscmd"
 )
 
@@ -18,7 +19,7 @@ func main() {
 
 func command() *cobra.Command {
 	root := publishCommand()
-	root.AddCommand(checkCommand(), statuscmd.Command("tunnel-client"), manual.Command(root, manual.Common...))
+	root.AddCommand(checkCommand(), statuscmd.Command(status.ClientProgram), manual.Command(root, manual.Common...))
 	cli.Configure(root)
 	return root
 }

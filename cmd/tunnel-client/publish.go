@@ -89,7 +89,7 @@ func publish(c *cobra.Command, f publishFlags) error {
 		client.Close()
 		return cli.ListenError("--admin", "an address of this machine", err)
 	}
-	asked.OpenControl(dir)
+	asked.OpenControl(dir, status.ClientProgram)
 	if key.Loose {
 		pool.Tell(log, slog.LevelWarn, "key_readable", pool.Facts{"path", key.Path}, "Others on this machine can read the key: chmod 600 %s", key.Path)
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/tunnelpool/pool/internal/cli"
 	"github.com/tunnelpool/pool/internal/manual"
+	"github.com/tunnelpool/pool/internal/status"
 	"github.com/tunnelpool/pool/internal/statuscmd"
 )
 
@@ -17,7 +18,7 @@ func main() {
 
 func command() *cobra.Command {
 	root := serveCommand()
-	root.AddCommand(checkCommand(), statuscmd.Command("tunnel-server"), keyCommand(), demoCommand(), manual.Command(root, manual.Common...))
+	root.AddCommand(checkCommand(), statuscmd.Command(status.ServerProgram), keyCommand(), demoCommand(), manual.Command(root, manual.Common...))
 	cli.Configure(root)
 	return root
 }

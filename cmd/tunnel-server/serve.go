@@ -85,7 +85,7 @@ func serve(c *cobra.Command, f serveFlags) error {
 		asked.Close()
 		return cli.ConfigError(err, flagOf)
 	}
-	asked.OpenControl(filepath.Dir(keys.path))
+	asked.OpenControl(filepath.Dir(keys.path), status.ServerProgram)
 	greet(c.OutOrStdout(), log, server, keys.own, f)
 	if len(keys.file.Entries) > 0 {
 		keys.tell(log, "Keys")

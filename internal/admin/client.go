@@ -9,7 +9,6 @@ import (
 	"io/fs"
 	"net"
 	"net/http"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -22,17 +21,20 @@ const askTimeout = 10 * time.Second
 // maxAnswer bounds an answer: a report of some ten thousand services.
 const maxAnswer = 64 << 20
 
-// Client asks the program that runs with a state directory.
+// Client asks a program that runs.
 type Client struct {
-	dir  string
+	path string // of the socket
 	http http.Client
 }
 
-// Control makes a Client. It connects when it is asked.
-func Control(stateDir string) *Client {
-	c := &Client{dir: stateDir}
+// Control makes a Client of the program of that name that runs with the state
+// directory. It connects when it is asked.
+func Control(stateDir, program string) *Client {
+	c := &Client{path: ControlPath(stateDir, program)}
 	c.http.Transport = &http.Transport{
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return DialControl(ctx, stateDir) },
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "unix", c.path)
+		},
 	}
 	return c
 }
@@ -40,14 +42,8 @@ func Control(stateDir string) *Client {
 // Close ends the connection that is kept.
 func (c *Client) Close() { c.http.CloseIdleConnections() }
 
-// Errors of a Client.
-var (
-	// ErrNotRunning: nobody listens on the socket.
-	ErrNotRunning = errors.New("no program runs with this state directory")
-
-	// ErrNotServer: the program has no keys.
-	ErrNotServer = errors.New("the program that runs with this state directory is no tunnel-server")
-)
+// ErrNotRunning: nobody listens on the socket.
+var ErrNotRunning = errors.New("nothing answers there")
 
 // RefusedError is why a server does not take its keys.
 type RefusedError struct{ Reason string }
@@ -65,7 +61,7 @@ func (c *Client) Report(ctx context.Context) (status.Report, error) {
 	}
 	defer resp.Body.Close()
 	if err := json.NewDecoder(io.LimitReader(resp.Body, maxAnswer)).Decode(&r); err != nil {
-		return r, fmt.Errorf("%s: what answers there is no program of this version: %w", c.path(), err)
+		return r, fmt.Errorf("%s: what answers there is no program of this version: %w", c.path, err)
 	}
 	return r, nil
 }
@@ -84,15 +80,11 @@ func (c *Client) ReloadKeys(ctx context.Context) error {
 	switch {
 	case err != nil:
 		return err
-	case r.StatusCode == http.StatusMethodNotAllowed, r.StatusCode == http.StatusNotFound:
-		return ErrNotServer
 	case r.StatusCode != http.StatusOK:
 		return &RefusedError{strings.TrimSpace(string(answer))}
 	}
 	return nil
 }
-
-func (c *Client) path() string { return filepath.Join(c.dir, ControlName) }
 
 func (c *Client) get(ctx context.Context, path string) (*http.Response, error) {
 	return c.do(ctx, http.MethodGet, path)
@@ -108,9 +100,9 @@ func (c *Client) do(ctx context.Context, method, path string) (*http.Response, e
 	case err == nil:
 		return resp, nil
 	case errors.Is(err, fs.ErrPermission):
-		return nil, fmt.Errorf("%s may not be opened by this user: run this as the program's user, or as root", c.path())
+		return nil, fmt.Errorf("%s may not be opened by this user: run this as the program's user, or as root", c.path)
 	case errors.Is(err, fs.ErrNotExist), nobodyListens(err):
-		return nil, fmt.Errorf("%s: %w", c.path(), ErrNotRunning)
+		return nil, fmt.Errorf("%s: %w", c.path, ErrNotRunning)
 	}
-	return nil, fmt.Errorf("%s: %w", c.path(), err)
+	return nil, fmt.Errorf("%s: %w", c.path, err)
 }

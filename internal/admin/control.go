@@ -1,7 +1,6 @@
 package admin
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -11,8 +10,11 @@ import (
 	"time"
 )
 
-// ControlName is the socket's name in a state directory.
-const ControlName = "control.sock"
+// ControlPath is the socket of a program in a state directory. A server and a client
+// may have one directory.
+func ControlPath(stateDir, program string) string {
+	return filepath.Join(stateDir, program+".sock")
+}
 
 // maxSocketPath is what every system takes of a Unix socket's path: macOS and
 // FreeBSD have 104 bytes with the zero at the end, Linux 108.
@@ -41,11 +43,9 @@ func (c *control) Close() error {
 	return err
 }
 
-// ListenControl opens the socket in the state directory, for its owner only. One
-// that a program left behind which is gone is replaced. The error names the path
-// in every case.
-func ListenControl(stateDir string) (net.Listener, error) {
-	path := filepath.Join(stateDir, ControlName)
+// ListenControl opens the socket, for its owner only. One that a program left
+// behind which is gone is replaced. The error names the path in every case.
+func ListenControl(path string) (net.Listener, error) {
 	l, err := listenControl(path)
 	if err != nil {
 		return nil, fmt.Errorf("no control socket %s: %w", path, err)
@@ -95,9 +95,4 @@ func removeStale(path string) error {
 		return err
 	}
 	return os.Remove(path)
-}
-
-// DialControl connects to the program that runs with the state directory.
-func DialControl(ctx context.Context, stateDir string) (net.Conn, error) {
-	return new(net.Dialer).DialContext(ctx, "unix", filepath.Join(stateDir, ControlName))
 }

@@ -26,9 +26,9 @@ func socketDir(t *testing.T) string {
 
 func TestControlSocket(t *testing.T) {
 	dir := filepath.Join(socketDir(t), "state")
-	l, err := ListenControl(dir)
+	l, err := ListenControl(ControlPath(dir, "tunnel-server"))
 	require.NoError(t, err)
-	info, err := os.Lstat(filepath.Join(dir, ControlName))
+	info, err := os.Lstat(ControlPath(dir, "tunnel-server"))
 	require.NoError(t, err)
 	require.Equal(t, fs.FileMode(0o600), info.Mode().Perm())
 	require.NotZero(t, info.Mode()&fs.ModeSocket)
@@ -42,7 +42,7 @@ func TestControlSocket(t *testing.T) {
 	o := options(&fake{})
 	o.Hosts = nil
 	go http.Serve(l, Handler(o)) // ends with l
-	client := Control(dir)
+	client := Control(dir, "tunnel-server")
 	defer client.Close()
 	r, err := client.get(t.Context(), "/healthz")
 	require.NoError(t, err)
@@ -51,11 +51,11 @@ func TestControlSocket(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "ok\n", string(body))
 
-	_, err = ListenControl(dir)
+	_, err = ListenControl(ControlPath(dir, "tunnel-server"))
 	require.ErrorIs(t, err, ErrInUse, "another program's is left alone")
 	client.Close()
 	require.NoError(t, l.Close())
-	_, err = os.Lstat(filepath.Join(dir, ControlName))
+	_, err = os.Lstat(ControlPath(dir, "tunnel-server"))
 	require.ErrorIs(t, err, fs.ErrNotExist)
 }
 
@@ -63,17 +63,17 @@ func TestControlSocket(t *testing.T) {
 // takes nothing from the next one.
 func TestStaleSocket(t *testing.T) {
 	dir := socketDir(t)
-	dead, err := net.ListenUnix("unix", &net.UnixAddr{Net: "unix", Name: filepath.Join(dir, ControlName)})
+	dead, err := net.ListenUnix("unix", &net.UnixAddr{Net: "unix", Name: ControlPath(dir, "tunnel-server")})
 	require.NoError(t, err)
 	dead.SetUnlinkOnClose(false)
 	dead.Close()
-	former, err := ListenControl(dir)
+	former, err := ListenControl(ControlPath(dir, "tunnel-server"))
 	require.NoError(t, err)
 	require.NoError(t, former.(*control).Listener.Close()) // as one that is killed
-	next, err := ListenControl(dir)
+	next, err := ListenControl(ControlPath(dir, "tunnel-server"))
 	require.NoError(t, err)
 	former.Close()
-	conn, err := DialControl(t.Context(), dir)
+	conn, err := net.Dial("unix", ControlPath(dir, "tunnel-server"))
 	require.NoError(t, err)
 	conn.Close()
 	require.NoError(t, next.Close())
@@ -81,14 +81,14 @@ func TestStaleSocket(t *testing.T) {
 
 func TestNoSocketThere(t *testing.T) {
 	dir := socketDir(t)
-	require.NoError(t, os.WriteFile(filepath.Join(dir, ControlName), []byte("mine"), 0o600))
-	_, err := ListenControl(dir)
+	require.NoError(t, os.WriteFile(ControlPath(dir, "tunnel-server"), []byte("mine"), 0o600))
+	_, err := ListenControl(ControlPath(dir, "tunnel-server"))
 	require.ErrorContains(t, err, "no socket")
-	kept, err := os.ReadFile(filepath.Join(dir, ControlName))
+	kept, err := os.ReadFile(ControlPath(dir, "tunnel-server"))
 	require.NoError(t, err)
 	require.Equal(t, "mine", string(kept))
 
-	_, err = ListenControl(filepath.Join(dir, strings.Repeat("d", maxSocketPath)))
+	_, err = ListenControl(filepath.Join(dir, strings.Repeat("d", maxSocketPath), "x.sock"))
 	require.ErrorIs(t, err, ErrTooLong)
 	require.ErrorContains(t, err, "--state-dir")
 }

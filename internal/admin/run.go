@@ -62,11 +62,11 @@ func Open(ctx context.Context, s Settings, log pool.Logger) (*Listeners, error) 
 	return l, nil
 }
 
-// OpenControl opens the control socket in the state directory, which it makes if
+// OpenControl opens the program's socket in the state directory, which it makes if
 // need be: it is for a start that nothing stops any more. That it cannot have the
 // socket stops no program.
-func (l *Listeners) OpenControl(stateDir string) {
-	control, err := ListenControl(stateDir)
+func (l *Listeners) OpenControl(stateDir, program string) {
+	control, err := ListenControl(ControlPath(stateDir, program))
 	if err != nil {
 		pool.Tell(l.log, slog.LevelWarn, "no_control_socket", pool.Facts{"error", err},
 			"%v; the commands 'status' and 'key' do not reach this program", err)

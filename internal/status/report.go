@@ -4,11 +4,17 @@ package status
 
 import "time"
 
+// The programs, as reports and their sockets name them.
+const (
+	ServerProgram = "tunnel-server"
+	ClientProgram = "tunnel-client"
+)
+
 // Report is the state of a program, and the JSON of /api/v1/status. Times are RFC
 // 3339, durations seconds, sizes bytes. What is not known is absent; lists never
 // are.
 type Report struct {
-	Program string    `json:"program"` // tunnel-server or tunnel-client
+	Program string    `json:"program"`
 	Version string    `json:"version"`
 	Started time.Time `json:"started"`
 	Now     time.Time `json:"now"`

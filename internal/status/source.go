@@ -96,7 +96,7 @@ func (s *Server) FirstByte() pool.Histogram { return s.Server.Stats().FirstByte 
 // Report makes a new report.
 func (s *Server) Report() Report {
 	st := s.Server.Stats()
-	r := s.begin("tunnel-server", s.Ready())
+	r := s.begin(ServerProgram, s.Ready())
 	r.Listen = s.Server.Addr().String()
 	r.Users = Users{
 		Open: st.Open, Waiting: st.Waiting, Streams: st.Streams, Carried: st.Carried,
@@ -137,7 +137,7 @@ func (c *Client) FirstByte() pool.Histogram { return c.Client.Stats().FirstByte 
 // Report makes a new report.
 func (c *Client) Report() Report {
 	st := c.Client.Stats()
-	r := c.begin("tunnel-client", c.Ready())
+	r := c.begin(ClientProgram, c.Ready())
 	r.Name, r.Server, r.TLS = st.Name, st.Server, string(st.TLS)
 	r.Users = Users{Open: st.Open, Streams: st.Streams + st.Forwarded, Replays: st.Retries}
 	r.Pool = poolOf(st.Pool)

@@ -37,8 +37,8 @@ func Command(program string) *cobra.Command {
 		Use:   "status",
 		Short: "Show how the running " + program + " does",
 		Long: `Show how the ` + program + ` does that runs on this machine: sessions, services with
-their users, the pool and recent events. It is asked over the socket control.sock
-in its state directory, so run this as its user, or as root.`,
+their users, the pool and recent events. It is asked over its socket in the state
+directory, so run this as its user, or as root.`,
 		Example: `  ` + program + ` status
   ` + program + ` status --watch          # again every second, until Ctrl-C
   ` + program + ` status --json | jq .pool`,
@@ -57,7 +57,7 @@ func run(c *cobra.Command, program string, f flags) error {
 	if err != nil {
 		return cli.Usage(err)
 	}
-	s := &shower{program: program, client: admin.Control(dir), out: c.OutOrStdout(), json: f.json}
+	s := &shower{client: admin.Control(dir, program), out: c.OutOrStdout(), json: f.json}
 	defer s.client.Close()
 	s.terminal = cli.IsTerminal(s.out)
 	if !f.watch {
@@ -68,7 +68,6 @@ func run(c *cobra.Command, program string, f flags) error {
 
 // shower asks a program and shows what it says.
 type shower struct {
-	program  string
 	client   *admin.Client
 	out      io.Writer
 	terminal bool
@@ -78,15 +77,10 @@ type shower struct {
 
 func (s *shower) ask(ctx context.Context) (status.Report, error) {
 	r, err := s.client.Report(ctx)
-	switch {
-	case errors.Is(err, admin.ErrNotRunning):
-		return r, fmt.Errorf("%w; start it, or name its directory with --state-dir", err)
-	case err != nil:
-		return r, err
-	case r.Program != s.program:
-		return r, fmt.Errorf("a %s runs with this state directory, no %s; name another with --state-dir", printable(r.Program), s.program)
+	if errors.Is(err, admin.ErrNotRunning) {
+		err = fmt.Errorf("%w; start the program, or name its directory with --state-dir", err)
 	}
-	return r, nil
+	return r, err
 }
 
 func (s *shower) once(ctx context.Context) error {

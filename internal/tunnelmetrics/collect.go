@@ -7,6 +7,7 @@ import (
 
 	pool "github.com/tunnelpool/pool"
 	"github.com/tunnelpool/pool/internal/poolmetrics"
+	"github.com/tunnelpool/pool/internal/status"
 	"github.com/tunnelpool/pool/tunnel"
 )
 
@@ -26,7 +27,7 @@ func (*Server) Describe(to chan<- *prometheus.Desc) { describe(to, both, serverO
 func (s *Server) Collect(to chan<- prometheus.Metric) {
 	st := s.Server.Stats()
 	c := newCollection(to)
-	c.one(buildInfo, 1, "tunnel-server", s.Version)
+	c.one(buildInfo, 1, status.ServerProgram, s.Version)
 	c.flag(ready, s.Server.Ready() == nil)
 	c.gauge(sessions, st.Sessions)
 	c.gauge(usersOpen, st.Open)
@@ -74,7 +75,7 @@ func (*Client) Describe(to chan<- *prometheus.Desc) { describe(to, both, clientO
 func (cl *Client) Collect(to chan<- prometheus.Metric) {
 	st := cl.Client.Stats()
 	c := newCollection(to)
-	c.one(buildInfo, 1, "tunnel-client", cl.Version)
+	c.one(buildInfo, 1, status.ClientProgram, cl.Version)
 	c.flag(ready, cl.Client.Ready() == nil)
 	c.flag(sessions, st.Connected)
 	c.gauge(usersOpen, st.Open)
