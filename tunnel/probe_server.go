@@ -43,6 +43,7 @@ func ProbeServer(ctx context.Context, cfg ServerConfig, report func(ProbeStep)) 
 		forwards = "forwards to " + cfg.AllowForward
 	}
 	p.done(ProbeStep{Name: StepConfiguration, Detail: fmt.Sprintf("TLS mode %s, public ports %s, %s", p.mode(), cfg.AllowPorts, forwards)})
+	cfg.TLSConfig = shown(cfg.TLSConfig)
 	p.certificate(cfg.TLSConfig)
 	p.listen(&cfg)
 	p.publicPorts(&cfg)
@@ -53,12 +54,34 @@ func ProbeServer(ctx context.Context, cfg ServerConfig, report func(ProbeStep)) 
 	return p.failed
 }
 
+// shown is what a client that asks for no certain name has to do with, nil for none.
+func shown(config *tls.Config) *tls.Config {
+	if config == nil {
+		return nil
+	}
+	hello := &tls.ClientHelloInfo{SupportedVersions: []uint16{tls.VersionTLS13}}
+	if choose := config.GetConfigForClient; choose != nil {
+		if chosen, err := choose(hello); err == nil && chosen != nil {
+			config = chosen
+		}
+	}
+	if choose := config.GetCertificate; choose != nil && len(config.Certificates) == 0 {
+		if cert, err := choose(hello); err == nil && cert != nil {
+			config = config.Clone()
+			config.Certificates = []tls.Certificate{*cert}
+		}
+	}
+	return config
+}
+
 // certificate looks at what clients will be shown.
 func (p *probe) certificate(config *tls.Config) {
 	step := ProbeStep{Name: StepCertificate}
 	switch {
 	case p.mode() == pool.TLSPlain:
 		step.Detail = "none, mode 0: what passes between the two ends can be read and changed on the way"
+	case p.mode() == pool.TLSVerified && len(config.Certificates) == 0:
+		step.Detail = "chosen for each client by the name that it asks for"
 	case config == nil || len(config.Certificates) == 0:
 		step.Detail = "self-signed, made anew by each start; the key binds it"
 	default:

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -91,6 +92,17 @@ func TestProbeServerTroubles(t *testing.T) {
 		"certificate good": {func(cfg *ServerConfig) {
 			cfg.TLS, cfg.TLSConfig = pool.TLSVerified, certificate(func(*x509.Certificate) {})
 		}, `ok certificate: for tunnel\.test; CN=tunnel\.test, issued by CN=Test CA, until 20\S+, SHA-256 [0-9a-f]{64}`},
+		"certificate chosen by handshake": {func(cfg *ServerConfig) {
+			its := certificate(func(*x509.Certificate) {})
+			cfg.TLS, cfg.TLSConfig = pool.TLSVerified, &tls.Config{GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) { return its, nil }}
+		}, `ok certificate: for tunnel\.test; .*`},
+		"certificate chosen": {func(cfg *ServerConfig) {
+			its := &certificate(func(*x509.Certificate) {}).Certificates[0]
+			cfg.TLS, cfg.TLSConfig = pool.TLSVerified, &tls.Config{GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return its, nil }}
+		}, `ok certificate: for tunnel\.test; .*`},
+		"certificate chosen by name": {func(cfg *ServerConfig) {
+			cfg.TLS, cfg.TLSConfig = pool.TLSVerified, &tls.Config{GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return nil, errors.New("which?") }}
+		}, `ok certificate: chosen for each client by the name that it asks for`},
 		"certificate expired": {func(cfg *ServerConfig) {
 			cfg.TLS, cfg.TLSConfig = pool.TLSVerified, certificate(func(c *x509.Certificate) { c.NotAfter = time.Now().Add(-time.Minute) })
 		}, `failed certificate: for tunnel\.test; .*; CN=tunnel\.test is valid from \S+ to \S+ only -> renew it, and check this machine's clock`},

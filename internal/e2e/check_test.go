@@ -170,3 +170,35 @@ func TestCheckServer(t *testing.T) {
 	require.Contains(t, out, args[1]+" is in use by another program, or by a tunnel-server with other keys or another --tls\n")
 	server.stop()
 }
+
+// TestCheckCertificates: of a server in mode 2 that wants certificates of its
+// clients, at both ends.
+func TestCheckCertificates(t *testing.T) {
+	t.Parallel()
+	ca := newAuthority(t)
+	cert, certKey := ca.issue(t, "tunnel.example")
+	own, ownKey := ca.issueFor(t, "laptop")
+	key := newKey()
+	at := newHost(t, key)
+	args := []string{"--listen", "127.0.0.1:" + freePort(t), "--bind", "127.0.0.1", "--tls", "2",
+		"--tls-cert", cert, "--tls-key", certKey, "--tls-client-ca", ca.file}
+	check := func(want string, status int, program string, args ...string) {
+		t.Helper()
+		out, errOut, got := at.output(program, append([]string{"check"}, args...)...)
+		require.Equal(t, status, got, out+errOut)
+		require.Regexp(t, `(?m)^`+want+`$`, out)
+	}
+	issued := `CN=.*, issued by CN=an authority, until 20\S+, SHA-256 [0-9a-f]{64}`
+	soon := `\n +-> it ends in less than a day, on 20\S+: renew it on the server`
+	check(`warning +certificate +for tunnel\.example; `+issued+`; clients must show one too`+soon, 0, "tunnel-server", args...)
+	server := at.start("tunnel-server", args...)
+	address := server.line(listening)[1]
+	check(`ok +[0-9.]+ ms  listen +`+address+` is held by a tunnel-server with this key, which is running`, 0, "tunnel-server", args...)
+
+	client := []string{"--server", address, "--tls", "2", "--tls-ca", ca.file, "--tls-name", "tunnel.example", "-R", "0:" + web(t, "page")}
+	check(`failed +[0-9.]+ ms  TLS +.*: client certificate refused: the server wants one, and there is none .*\n +-> give one that the server's operator issued with --tls-cert and --tls-key`,
+		1, "tunnel-client", client...)
+	client = append(client, "--tls-cert", own, "--tls-key", ownKey)
+	check(`warning +[0-9.]+ ms  TLS +verified, mode 2; `+issued+soon, 0, "tunnel-client", client...)
+	server.stop()
+}
