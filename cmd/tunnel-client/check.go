@@ -39,7 +39,7 @@ flags cannot work.`,
 }
 
 func check(c *cobra.Command, f publishFlags, report *checkup.Report) error {
-	cfg, key, err := f.forCheck()
+	cfg, key, dir, err := f.forCheck()
 	if err != nil {
 		return report.Refused(err)
 	}
@@ -56,25 +56,25 @@ func check(c *cobra.Command, f publishFlags, report *checkup.Report) error {
 	if c.Context().Err() != nil {
 		return err
 	}
+	report.Admin(c.Context(), f.admin.Address, dir)
 	return report.End()
 }
 
 // forCheck is the configuration that the client would run with. It makes nothing.
-func (f *publishFlags) forCheck() (cfg tunnel.ClientConfig, key config.KeySource, err error) {
+func (f *publishFlags) forCheck() (cfg tunnel.ClientConfig, key config.KeySource, stateDir string, err error) {
 	if _, err = cli.Logger(f.logLevel, f.logFormat); err != nil {
-		return cfg, key, err
+		return cfg, key, "", err
 	}
 	if cfg, err = f.clientConfig(); err != nil {
-		return cfg, key, err
+		return cfg, key, "", err
 	}
-	dir, err := config.StateDir(f.stateDir)
-	if err != nil {
-		return cfg, key, err
+	if stateDir, err = config.StateDir(f.stateDir); err != nil {
+		return cfg, key, "", err
 	}
-	if key, err = config.ClientKey(f.keyFile, dir); err != nil {
-		return cfg, key, err
+	if key, err = config.ClientKey(f.keyFile, stateDir); err != nil {
+		return cfg, key, "", err
 	}
 	cfg.Key = key.Key
-	cfg.Identity, err = config.ExistingIdentity(dir)
-	return cfg, key, err
+	cfg.Identity, err = config.ExistingIdentity(stateDir)
+	return cfg, key, stateDir, err
 }

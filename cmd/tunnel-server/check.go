@@ -70,6 +70,7 @@ func check(c *cobra.Command, f serveFlags, report *checkup.Report) error {
 	for _, s := range keys.steps() {
 		report.Step(s)
 	}
+	report.Admin(c.Context(), f.admin.Address, keys.dir)
 	return report.End()
 }
 

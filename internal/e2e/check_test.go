@@ -80,7 +80,8 @@ func TestCheckBesideClient(t *testing.T) {
 	server, address, key := startServer(t)
 	at := newHost(t, key)
 	public := freePort(t)
-	args := []string{"--server", address, "-R", "slow=" + public + ":" + slow.address}
+	page := "127.0.0.1:" + freePort(t)
+	args := []string{"--server", address, "-R", "slow=" + public + ":" + slow.address, "--admin", page}
 	client := at.start("tunnel-client", args...)
 	client.line(`Service "slow" is up`)
 	early := user(t, "127.0.0.1:"+public)
@@ -88,6 +89,7 @@ func TestCheckBesideClient(t *testing.T) {
 		out, errOut, status := at.output("tunnel-client", append([]string{"check"}, args...)...)
 		require.Zero(t, status, out+errOut)
 		require.Regexp(t, `(?m)^ok .* service +slow: port `+public+` is published by this client, which is running$`, out)
+		require.Contains(t, out, page+" is in use, as it must be while this program runs\n")
 		require.True(t, strings.HasSuffix(out, "\nAll is well.\n"), out)
 	}
 	late := user(t, "127.0.0.1:"+public)
@@ -106,6 +108,7 @@ func TestCheckBesideClient(t *testing.T) {
 	out, _, status := newHost(t, key).output("tunnel-client", append([]string{"check"}, args...)...)
 	require.Equal(t, 1, status)
 	require.Regexp(t, `(?m)^failed .* service +slow: port `+public+` is held by client "[^"]+"\n +-> choose another port, or 0 for any; if it is this very client that has it, check with its --state-dir$`, out)
+	require.Regexp(t, `(?m)^failed +admin +`+page+` is in use by another program\n +-> stop it, or choose another port with --admin$`, out)
 	client.stop()
 	server.stop()
 }
@@ -147,7 +150,8 @@ func TestCheckFiltered(t *testing.T) {
 func TestCheckServer(t *testing.T) {
 	t.Parallel()
 	at := newHost(t, "")
-	args := []string{"--listen", "127.0.0.1:" + freePort(t), "--bind", "127.0.0.1"}
+	page := "127.0.0.1:" + freePort(t)
+	args := []string{"--listen", "127.0.0.1:" + freePort(t), "--bind", "127.0.0.1", "--admin", page}
 	check := func(h host) (string, int) {
 		out, errOut, status := h.output("tunnel-server", append([]string{"check"}, args...)...)
 		return out + errOut, status
@@ -155,6 +159,7 @@ func TestCheckServer(t *testing.T) {
 	out, status := check(at)
 	require.Zero(t, status, out)
 	require.Contains(t, out, args[1]+" is free\n")
+	require.Contains(t, out, page+" is free\n")
 	require.NoDirExists(t, at.state)
 
 	server := at.start("tunnel-server", args...)
@@ -162,6 +167,7 @@ func TestCheckServer(t *testing.T) {
 	out, status = check(at)
 	require.Zero(t, status, out)
 	require.Contains(t, out, args[1]+" is held by a tunnel-server with this key, which is running\n")
+	require.Contains(t, out, page+" is in use, as it must be while this program runs\n")
 	require.Regexp(t, `(?m)^ok +key +[0-9a-f]{16}, from `+filepath.Join(at.state, "key")+`$`, out)
 	require.Zero(t, server.count("WARN")+server.count("joined"))
 
