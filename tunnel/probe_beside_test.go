@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"strings"
 	"testing"
 	"time"
 
@@ -149,4 +150,27 @@ func TestAskingIsInNobodysWay(t *testing.T) {
 			<-done
 		})
 	}
+}
+
+// TestProbeOfServerThatHangsUp: a server that ends the session instead of answering
+// is asked nothing more.
+func TestProbeOfServerThatHangsUp(t *testing.T) {
+	key := pool.NewKey()
+	at := fakeServer(t, key, func(control net.Conn) {
+		for nonce := range uint64(probePings) {
+			say(t, control, wire.Pong{Nonce: nonce})
+		}
+		say(t, control, wire.GoAway{Code: wire.Shutdown, Text: "not \x1b[31mtoday"})
+	})
+	target := startTarget(t, echo)
+	lines, err := probed(t, ClientConfig{
+		Server: at, Key: key, TLS: pool.TLSPlain,
+		Services: []Service{{Name: "a", Target: target}, {Name: "b", Target: target}},
+		Forwards: []Forward{{Name: "c", Listen: "127.0.0.1:0", Target: "db:1"}},
+	})
+	require.Error(t, err)
+	require.Contains(t, lines, "failed service: a: no answer from the server: the session has ended: not  [31mtoday -> do both ends run the same version? The server's log says more\n")
+	require.Equal(t, 1, strings.Count(lines, "skipped service: not tried, since \"service\" failed\n"), lines)
+	require.Equal(t, 1, strings.Count(lines, "skipped forward: not tried, since \"service\" failed\n"), lines)
+	require.Equal(t, 2, strings.Count(lines, "ok target: "), lines)
 }

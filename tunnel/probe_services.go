@@ -35,6 +35,7 @@ func (p *probe) question(at *probeSession, step *ProbeStep, about wire.Message) 
 	case err != nil:
 		p.fail(*step, diagnosis{what: fmt.Sprintf("%s: no answer from the server: %s", step.Subject, quoteSafe(err.Error())),
 			remedy: "do both ends run the same version? The server's log says more"}, err)
+		p.blocked = step.Name // there is no use in asking more
 		return 0, false
 	case a.Code != wire.OK:
 		p.fail(*step, diagnosis{what: step.Subject + ": " + quoteSafe(a.Text), remedy: probeRemedy(a.Code)}, &refusal{a.Code, a.Text})

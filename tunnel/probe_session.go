@@ -24,6 +24,7 @@ type probeSession struct {
 	link    *session.Link // nil before begin
 	answers chan wire.Answer
 	tasks   sync.WaitGroup
+	ended   error // why the link has; set when tasks are over
 }
 
 func newProbeSession(conn net.Conn, w wire.Welcome) *probeSession {
@@ -84,7 +85,7 @@ func (s *probeSession) ping(nonce uint64) error {
 // begin lets the session live on its own, until leave.
 func (s *probeSession) begin() {
 	s.link = session.New(s.conn, s.welcome.Heartbeat)
-	s.tasks.Go(func() { s.link.Run(context.Background(), s.handle) }) // ends with the link
+	s.tasks.Go(func() { s.ended = s.link.Run(context.Background(), s.handle) }) // ends with the link
 }
 
 func (s *probeSession) handle(m wire.Message) error {
@@ -113,7 +114,8 @@ func (s *probeSession) ask(ctx context.Context, q wire.Ask) (wire.Answer, error)
 				return a, nil
 			}
 		case <-s.link.Done():
-			return wire.Answer{}, errors.New("the session has ended")
+			s.tasks.Wait()
+			return wire.Answer{}, fmt.Errorf("the session has ended: %w", s.ended)
 		case <-ctx.Done():
 			return wire.Answer{}, context.Cause(ctx)
 		}
