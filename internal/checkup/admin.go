@@ -25,7 +25,7 @@ func (r *Report) Admin(ctx context.Context, address, stateDir string) {
 	err := service.CanListen("tcp", address)
 	switch {
 	case err == nil:
-	case service.AddrInUse(err) && runs(ctx, stateDir):
+	case service.AddrInUse(err) && r.runs(ctx, stateDir):
 		step.Detail = address + " is in use, as it must be while this program runs"
 	case service.AddrInUse(err):
 		step.State, step.Err = tunnel.ProbeFailed, err
@@ -37,14 +37,12 @@ func (r *Report) Admin(ctx context.Context, address, stateDir string) {
 	r.Step(step)
 }
 
-// runs reports whether a program runs with a state directory.
-func runs(ctx context.Context, stateDir string) bool {
+// runs reports whether the program runs with a state directory.
+func (r *Report) runs(ctx context.Context, stateDir string) bool {
 	ctx, cancel := context.WithTimeout(ctx, askWait)
 	defer cancel()
-	conn, err := admin.DialControl(ctx, stateDir)
-	if err != nil {
-		return false
-	}
-	conn.Close()
-	return true
+	running := admin.Control(stateDir, r.program)
+	defer running.Close()
+	_, err := running.Report(ctx)
+	return err == nil
 }
