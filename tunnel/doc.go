@@ -16,6 +16,9 @@
 //	})
 //	err = client.Run(ctx)
 //
+// Both take another configuration while they run, with [Server.Reconfigure] and
+// [Client.Reconfigure]: services come and go, and the streams of others run on.
+//
 // The package logs through [pool.Logger] and is silent without one; one that is a
 // [pool.EventLogger] gets events with names and attributes, which docs/LOGS.md
 // lists. It reads no environment, no file and no flag; that is what the commands
