@@ -82,7 +82,6 @@ func TestRousedFromAPause(t *testing.T) {
 	m := make(machine)
 	c := &Client{roused: make(chan struct{}, 1), await: m.await}
 	c.cfg.Store(&ClientConfig{Heartbeat: DefaultHeartbeat})
-	c.cfg.Store(&ClientConfig{Heartbeat: DefaultHeartbeat})
 	over := make(chan bool)
 	go func() { over <- c.pause(t.Context(), time.Hour) }()
 	m <- wakeup.ErrAddressNew
