@@ -166,8 +166,11 @@ func TestFailoverUnderLoad(t *testing.T) {
 		close(stop)
 		users.Wait()
 		require.LessOrEqual(t, lost.Load(), int64(workers), "at most those that the target had taken")
-		require.Equal(t, 1, g.log.count("; users go to others, 1 of 2 targets are well"))
-		require.Equal(t, 1, g.log.count("target "+a.address+" is well again; 2 of 2 are"))
+		// Once, or twice: a dial that succeeded as it went down may be heard of
+		// behind one that failed.
+		downs := g.log.count("; users go to others, 1 of 2 targets are well")
+		require.Contains(t, []int{1, 2}, downs)
+		require.Equal(t, downs, g.log.count("target "+a.address+" is well again; 2 of 2 are"))
 		t.Logf("%d users before the kill, of whom %d were lost, %d after it", served.Load()+lost.Load(), lost.Load(), after.Load())
 	})
 }
