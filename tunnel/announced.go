@@ -50,13 +50,20 @@ func (a *announced) enter(number uint32, end streamEnd) (taken bool, err error) 
 
 // take waits for the connection of a stream that was entered. What is pending
 // ends with it: the START that must follow is bounded by the connections there
-// are.
+// are. After an error it ends with gaveUp.
 func (a *announced) take(ctx context.Context, end streamEnd) (net.Conn, error) {
-	defer a.pending.Add(-1)
 	ctx, cancel := context.WithTimeout(ctx, pairWait)
 	defer cancel()
-	return end.take(ctx)
+	conn, err := end.take(ctx)
+	if err == nil {
+		a.pending.Add(-1)
+	}
+	return conn, err
 }
+
+// gaveUp is the last that a goroutine does whose take has failed, so that there are
+// no more of them than may be pending.
+func (a *announced) gaveUp() { a.pending.Add(-1) }
 
 // answer tells what became of a stream that the other side asks about. It does
 // not hold up the session; answers that wait are bounded as announced streams

@@ -54,6 +54,7 @@ func (cs *clientSession) attend(number uint32, target *target, user string, end 
 	c, announced := cs.client, &cs.numbers.announced
 	conn, err := announced.take(c.streams, end)
 	if err != nil {
+		defer announced.gaveUp()
 		c.count.unstarted.Add(1)
 		pool.Tell(c.log, slog.LevelDebug, "stream_not_served", facts{"stream", number, "error", err},
 			"Stream %d: its connection is not here: %v", number, err)

@@ -189,6 +189,7 @@ func (c *serverSession) attend(number uint32, target *forwardTarget, end streamE
 	}
 	conn, err := streams.take(until, end)
 	if err != nil {
+		defer streams.gaveUp()
 		pool.Tell(s.log, slog.LevelDebug, "stream_not_served", c.ofClient("stream", number, "error", err),
 			"%s: stream %d of a forward: its connection is not here: %v", c.name(), number, err)
 		ended()
