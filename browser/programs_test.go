@@ -26,6 +26,7 @@ func build(t *testing.T) (server, client string) {
 	dir := t.TempDir()
 	c := exec.Command("go", "build", "-o", dir, "./cmd/tunnel-server", "./cmd/tunnel-client")
 	c.Dir = ".."
+	c.Env = append(os.Environ(), "CGO_ENABLED=0") // as released
 	out, err := c.CombinedOutput()
 	require.NoError(t, err, "%s", out)
 	return filepath.Join(dir, "tunnel-server"), filepath.Join(dir, "tunnel-client")

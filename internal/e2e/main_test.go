@@ -53,6 +53,7 @@ func build(t *testing.T) string {
 		c := exec.Command(goTool, "build", "-buildvcs=false", "-o", programs.dir+string(filepath.Separator),
 			"./cmd/tunnel-server", "./cmd/tunnel-client")
 		c.Dir = filepath.Join("..", "..")
+		c.Env = append(os.Environ(), "CGO_ENABLED=0") // as released
 		if out, err := c.CombinedOutput(); err != nil {
 			programs.err = fmt.Errorf("%w\n%s", err, out)
 		}
