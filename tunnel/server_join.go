@@ -212,6 +212,9 @@ func (s *Server) enter(c *serverSession) (replaced *serverSession, code wire.Den
 	case c.over():
 		s.trimLocked(p)
 		return nil, wire.Shutdown, "the key is not valid any more"
+	case !s.cfg.Load().from.Allow(c.remote): // the door let it in before that changed
+		s.trimLocked(p)
+		return nil, wire.Shutdown, notFromThere
 	case p.session == nil && s.severalKeys() && s.sessionsOfLocked(p.key) >= half(s.cfg.Load().MaxSessions):
 		s.trimLocked(p)
 		return nil, wire.TooMany, fmt.Sprintf("the server has %d clients with this key, which is its share", half(s.cfg.Load().MaxSessions))

@@ -84,12 +84,13 @@ func (s *Server) Reconfigure(cfg ServerConfig) (restart []string, err error) {
 		s.callBack(c, "what the server allows has changed")
 	}
 	for _, c := range let {
-		text := "clients may not connect from there any more; see the server's --allow-from"
-		pool.Tell(s.log, slog.LevelWarn, "client_dismissed", c.ofClient("address", c.remote, "reason", text), "%s at %s is let go: %s", c.name(), c.remote, text)
-		s.dismiss(c, text, farewellLimit)
+		pool.Tell(s.log, slog.LevelWarn, "client_dismissed", c.ofClient("address", c.remote, "reason", notFromThere), "%s at %s is let go: %s", c.name(), c.remote, notFromThere)
+		s.dismiss(c, notFromThere, farewellLimit)
 	}
 	return restart, nil
 }
+
+const notFromThere = "clients may not connect from there any more; see the server's --allow-from"
 
 // keep restores what cannot change, and names it.
 func (cfg *ServerConfig) keep(now *ServerConfig) (restart []string) {
@@ -157,6 +158,7 @@ func (s *Server) apply(former, now *settings) (asked, let []*serverSession, err 
 	for _, c := range s.sessions {
 		switch {
 		case !now.from.Allow(c.remote):
+			c.stop() // first: a port that is being opened meanwhile finds the session over
 			c.publisher.withdrawLocked(c.publisher.services...)
 			let = append(let, c)
 		case lost[c], rules && (c.curbed.Load() || c.forwards.exceed(c)):

@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	pool "github.com/tunnelpool/pool"
+	"github.com/tunnelpool/pool/internal/wire"
 )
 
 // reconfigure changes a server's configuration.
@@ -114,6 +115,25 @@ func TestReconfigureAllowFrom(t *testing.T) {
 	receive(t, user, "still")
 	h.reconfigure(t, func(cfg *ServerConfig) { cfg.AllowFrom = nil })
 	works(t, g.up(t))
+}
+
+// TestReconfigureAllowFromDuringHandshake: who was let in at the door just before the
+// prefixes changed gets no session after it.
+func TestReconfigureAllowFromDuringHandshake(t *testing.T) {
+	h := startServer(t, pool.TLSPlain)
+	conn := dialUser(t, h.addr())
+	eventually(t, func() bool { return h.Stats().Door.InFlight == 1 }, h.log.text)
+	h.reconfigure(t, func(cfg *ServerConfig) { cfg.AllowFrom = prefixes(t, "192.0.2.0/24") })
+	sec := pool.Security{TLS: pool.TLSPlain, Key: h.key, Kind: wire.KindControl, Hello: wire.AppendJoin(nil, wire.Join{Name: "late"})}
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	on, err := sec.Secure(ctx, conn)
+	require.NoError(t, err)
+	m, err := wire.ReadMessage(on, nil)
+	require.NoError(t, err)
+	require.IsType(t, wire.Deny{}, m)
+	require.Contains(t, m.(wire.Deny).Text, "--allow-from")
+	require.Zero(t, h.Stats().Sessions)
 }
 
 // TestReconfigureLimits: more places let those in who wait for one, fewer turn away
