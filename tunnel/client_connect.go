@@ -119,9 +119,11 @@ func (c *Client) rouse() {
 // connect makes one session and lives it, as long as cfg holds. welcomed tells
 // that the server took us in; err is why it ended.
 func (c *Client) connect(ctx context.Context, cfg *ClientConfig, eager bool) (welcomed bool, err error) {
-	if at := cfg.place(); at != c.at || max(c.numbers.announced.last(), c.numbers.latest()) >= wire.RenewStream {
+	if at := cfg.place(); at != c.at {
+		c.moveTo(at)
+	}
+	if max(c.numbers.announced.last(), c.numbers.latest()) >= wire.RenewStream {
 		c.renew()
-		c.at = at
 	}
 	w, conn, err := c.join(ctx, cfg, eager)
 	if err != nil {
@@ -150,6 +152,20 @@ func (c *Client) yield(err error) {
 		former.release()
 		former.link.Finish(farewellLimit)
 	}
+}
+
+// moveTo takes the instance of another place: a new one, unless the session that is
+// to be replaced is there, since an attempt to go elsewhere led to nothing.
+func (c *Client) moveTo(at place) {
+	c.mu.Lock()
+	current := c.current
+	c.mu.Unlock()
+	c.at = at
+	if current != nil && current.cfg.place() == at {
+		c.numbers = current.numbers
+		return
+	}
+	c.renew()
 }
 
 // renew takes a new instance: stream numbers begin at 1 again. Sessions keep what

@@ -47,6 +47,23 @@ func TestReconfigureAnotherServer(t *testing.T) {
 	require.Zero(t, one.Stats().NoAck+two.Stats().NoAck)
 }
 
+// TestReconfigureMistakenServer: a server's name that is wrong and is put right again
+// costs the client neither its session's ports nor who is served meanwhile.
+func TestReconfigureMistakenServer(t *testing.T) {
+	h := startServer(t, pool.TLSPlain)
+	g := startClient(t, h, startTarget(t, echo))
+	users := startTalkers(t, 5, func(int) string { return g.public(0) })
+	g.reconfigure(t, func(cfg *ClientConfig) { cfg.Server = "127.0.0.1:1" })
+	g.log.find(t, "127.0.0.1:1")
+	g.reconfigure(t, func(cfg *ClientConfig) { cfg.Server = h.addr() })
+	g.inForce(t)
+	works(t, g)
+	users.more(t)
+	users.finish()
+	require.Zero(t, h.log.count("is withdrawn"), h.log.text())
+	require.Zero(t, h.log.count("denied"), h.log.text())
+}
+
 // TestReconfigureAnotherKey: at the same server a client with another key is another
 // one, which gets the port when the former has given it up.
 func TestReconfigureAnotherKey(t *testing.T) {
