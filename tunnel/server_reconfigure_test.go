@@ -96,8 +96,7 @@ func TestReconfigureAllowForward(t *testing.T) {
 	eventually(t, func() bool { return g.Stats().Connected && !g.Forwards()[0].Up && g.log.count("is not up") == 2 }, g.log.text)
 	send(t, user, "still")
 	receive(t, user, "still")
-	other := dialUser(t, g.Forwards()[0].Addr)
-	wasReset(t, other)
+	turnsAway(t, g.Forwards()[0].Addr)
 }
 
 // TestReconfigureAllowFrom: clients from elsewhere are let go and do not come back
