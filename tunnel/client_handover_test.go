@@ -64,6 +64,30 @@ func TestReconfigureMistakenServer(t *testing.T) {
 	require.Zero(t, h.log.count("denied"), h.log.text())
 }
 
+// TestReconfigureThereAndBack: a client that returns to a server where streams of
+// its former session go on is taken in at once.
+func TestReconfigureThereAndBack(t *testing.T) {
+	key := pool.NewKey()
+	with := func(cfg *ServerConfig) { cfg.Keys = []pool.Key{key} }
+	one, two := startServer(t, pool.TLSPlain, with), startServer(t, pool.TLSPlain, with)
+	one.key, two.key = key, key
+	g := startClient(t, one, startTarget(t, echo))
+	users := startTalkers(t, 5, func(int) string { return g.public(0) })
+	g.reconfigure(t, func(cfg *ClientConfig) { cfg.Server = two.addr() })
+	g.inForce(t)
+	eventually(t, func() bool { return len(one.Stats().Services) == 0 }, one.log.text)
+	g.reconfigure(t, func(cfg *ClientConfig) { cfg.Server = one.addr() })
+	begun := time.Now()
+	g.inForce(t)
+	require.Less(t, time.Since(begun), g.cfg.Load().Drain/2)
+	works(t, g)
+	require.Zero(t, one.log.count("denied"), one.log.text())
+	eventually(t, func() bool { return two.Stats().Sessions == 0 }, two.log.text)
+	users.more(t)
+	users.finish()
+	eventually(t, func() bool { return one.Stats().Sessions == 1 && one.Stats().Open == 0 }, one.log.text)
+}
+
 // TestReconfigureAnotherKey: at the same server a client with another key is another
 // one, which gets the port when the former has given it up.
 func TestReconfigureAnotherKey(t *testing.T) {

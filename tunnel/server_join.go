@@ -132,12 +132,13 @@ func (s *Server) join(conn net.Conn, hello pool.Hello) {
 
 // rivalOf finds a session of the same identity that may be another program's:
 // one of another instance. Within an instance a client knows that it lost the
-// former session.
+// former session. One that has said GoAway, or was told so, has nothing more that
+// it could lose: its streams finish all the same.
 func (s *Server) rivalOf(c *serverSession) *serverSession {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	p := s.publishers[c.member()]
-	if p == nil || p.session == nil || p.session.who.Instance == c.who.Instance {
+	if p == nil || p.session == nil || p.session.who.Instance == c.who.Instance || p.session.over() {
 		return nil
 	}
 	return p.session
