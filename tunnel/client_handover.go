@@ -35,10 +35,26 @@ func (cs *clientSession) isOutdated() bool {
 	}
 }
 
-// makeWay ends a session for the one that has just begun, unless the server has
-// done so. A session that is nil has ended.
+// makeWay ends a session for the one that has just begun, unless the server does
+// so: it knows the instance. A session that is nil has ended.
 func (cs *clientSession) makeWay(next *clientSession) {
-	if cs != nil && cs.numbers != next.numbers {
+	switch {
+	case cs == nil:
+	case cs.numbers != next.numbers:
+		cs.release()
+	default:
+		cs.client.tasks.Go(cs.releaseIfLeft) // ends within two release limits
+	}
+}
+
+// releaseIfLeft ends a session that the server has not replaced: it was another one
+// that took the successor in, behind the same name.
+func (cs *clientSession) releaseIfLeft() {
+	limit := time.NewTimer(releaseLimit)
+	defer limit.Stop()
+	select {
+	case <-cs.link.Done():
+	case <-limit.C:
 		cs.release()
 	}
 }

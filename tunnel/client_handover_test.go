@@ -3,6 +3,7 @@ package tunnel
 import (
 	"context"
 	"net"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -86,6 +87,28 @@ func TestReconfigureThereAndBack(t *testing.T) {
 	users.more(t)
 	users.finish()
 	eventually(t, func() bool { return one.Stats().Sessions == 1 && one.Stats().Open == 0 }, one.log.text)
+}
+
+// TestReconfigureNameOfTwoServers: when the server's name leads elsewhere by the time
+// that another session is wanted, the former one does not stay.
+func TestReconfigureNameOfTwoServers(t *testing.T) {
+	key := pool.NewKey()
+	with := func(cfg *ServerConfig) { cfg.Keys = []pool.Key{key} }
+	one, two := startServer(t, pool.TLSPlain, with), startServer(t, pool.TLSPlain, with)
+	one.key, two.key = key, key
+	var at atomic.Pointer[host]
+	at.Store(one)
+	g := startClient(t, one, startTarget(t, echo), func(cfg *ClientConfig) {
+		cfg.Dial = func(ctx context.Context, network, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, network, at.Load().addr())
+		}
+	})
+	at.Store(two)
+	g.reconfigure(t, func(cfg *ClientConfig) { cfg.PoolMin++ })
+	g.inForce(t)
+	works(t, g)
+	eventually(t, func() bool { return one.Stats().Sessions == 0 && len(one.Stats().Services) == 0 }, one.log.text)
+	require.Equal(t, 1, two.Stats().Sessions)
 }
 
 // TestReconfigureAnotherKey: at the same server a client with another key is another
