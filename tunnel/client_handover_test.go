@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	pool "github.com/tunnelpool/pool"
+	"github.com/tunnelpool/pool/internal/wire"
 )
 
 // inForce waits until all is up in a session with the present configuration.
@@ -109,6 +110,21 @@ func TestReconfigureNameOfTwoServers(t *testing.T) {
 	works(t, g)
 	eventually(t, func() bool { return one.Stats().Sessions == 0 && len(one.Stats().Services) == 0 }, one.log.text)
 	require.Equal(t, 1, two.Stats().Sessions)
+}
+
+// TestReconfigureEndsAPause: what is put right is tried at once, however long the
+// client would have waited before it tried the former server again.
+func TestReconfigureEndsAPause(t *testing.T) {
+	h := startServer(t, pool.TLSPlain)
+	p := startPuppet(t, h.key, func(_ *puppet, control net.Conn) {
+		control.Write(wire.AppendMessage(nil, wire.GoAway{Code: wire.Replaced}))
+	})
+	g := runClient(t, p.clientConfig(h.key, startTarget(t, echo)))
+	g.log.find(t, "another client joined with our identity") // half a minute's pause, or a part of it
+	begun := time.Now()
+	g.reconfigure(t, func(cfg *ClientConfig) { cfg.Server = h.addr() })
+	require.Less(t, time.Since(begun), 2*time.Second)
+	works(t, g)
 }
 
 // TestReconfigureAnotherKey: at the same server a client with another key is another

@@ -127,7 +127,9 @@ func (c *Client) apply(cfg *ClientConfig) error {
 	}
 	c.setServicesLocked(cfg)
 	gone := c.setForwardsLocked(cfg, forwards, opened)
-	c.cfg.Store(cfg)
+	if before := c.cfg.Swap(cfg); !before.sameSession(cfg) {
+		c.rouse() // what made the former attempts fail may be put right
+	}
 	if c.current != nil && !c.current.cfg.sameSession(cfg) {
 		c.current.outdateLocked()
 	}
