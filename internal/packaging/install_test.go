@@ -64,3 +64,35 @@ func TestInstallScriptsParse(t *testing.T) {
 		require.NoError(t, err, "%s%s", out, s[1])
 	}
 }
+
+// TestRemovalDisables: what was enabled of the units, instances included, is not any
+// more once the package's script has run.
+func TestRemovalDisables(t *testing.T) {
+	systemctl := tool(t, "systemctl")
+	root := t.TempDir()
+	installed := filepath.Join(root, "usr", "lib", "systemd", "system")
+	require.NoError(t, os.MkdirAll(installed, 0o755))
+	require.NoError(t, os.CopyFS(installed, os.DirFS(filepath.Join(top, "deploy", "systemd"))))
+	run := func(args ...string) {
+		t.Helper()
+		out, err := exec.Command(systemctl, append([]string{"--root=" + root}, args...)...).CombinedOutput()
+		require.NoError(t, err, "%s", out)
+	}
+	links := func() []string {
+		found, err := filepath.Glob(filepath.Join(root, "etc", "systemd", "system", "*.wants", "*"))
+		require.NoError(t, err)
+		return found
+	}
+	enabled := []string{
+		"tunnel-server.socket", "tunnel-server.service", "tunnel-client.service",
+		"tunnel-server-port@8080.socket", "tunnel-server-port@443.socket", "tunnel-client@home.service",
+	}
+	run(append([]string{"enable"}, enabled...)...)
+	require.Len(t, links(), len(enabled))
+
+	// The script's own command, with a root that is not this machine's.
+	disable := regexp.MustCompile(`(?s)systemctl (disable .*?) \|\| true`).FindStringSubmatch(read(t, "deploy/package/preremove"))
+	require.NotNil(t, disable)
+	run(strings.Fields(strings.ReplaceAll(disable[1], "\\\n", " "))...)
+	require.Empty(t, links())
+}
