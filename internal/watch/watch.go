@@ -92,7 +92,7 @@ func look(followed map[string]*follower, list []File, demanded bool) bool {
 		f := followed[file.Path]
 		if f == nil {
 			f = &follower{File: file, current: file.Known, stat: stat{size: -1}}
-			if info, err := os.Stat(file.Path); err == nil && !info.Mode().IsRegular() && !info.IsDir() {
+			if info, err := os.Stat(file.Path); err == nil && !readable(info) {
 				f.unread = true
 			}
 			followed[file.Path] = f
@@ -130,7 +130,7 @@ func (f *follower) look(demanded bool) bool {
 	if !demanded && f.candidate == nil && f.stat.same(before) && time.Since(f.stat.at) >= fresh {
 		return true
 	}
-	data, err := f.Read(f.Path)
+	data, err := f.read()
 	now := Content{string(data), err}
 	switch {
 	case now.same(f.current):
@@ -143,6 +143,18 @@ func (f *follower) look(demanded bool) bool {
 	f.current, f.candidate, f.news = now, nil, true
 	return true
 }
+
+// read reads what stands at the path now. A pipe that has come there is not opened:
+// that would last until somebody writes to it.
+func (f *follower) read() ([]byte, error) {
+	if info := f.stat.info; info != nil && !readable(info) {
+		return nil, fmt.Errorf("%s is no file any more, but a pipe or a device; put a file there", f.Path)
+	}
+	return f.Read(f.Path)
+}
+
+// readable tells what ends when it is read, or fails.
+func readable(info os.FileInfo) bool { return info.Mode().IsRegular() || info.IsDir() }
 
 // stat tells that a file is another without its being read. Without a file it is
 // the zero value.
