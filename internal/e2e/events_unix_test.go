@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"context"
 	"encoding/json"
 	"os/exec"
 	"slices"
@@ -102,7 +103,11 @@ func TestJSONLog(t *testing.T) {
 	client.line(`"event":"service_denied"`)
 	public := "127.0.0.1:" + port
 
-	beginTalk(t, fromHere, public).cut()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	if c, err := fromHere(ctx, public); err == nil { // the reset may come before connect returns
+		c.Close()
+	}
 	client.line(`"event":"target_failed"`)
 	stand(t, client)
 	talk := beginTalk(t, fromHere, public)
