@@ -3,6 +3,7 @@ package tunnel
 import (
 	"errors"
 	"fmt"
+	"net"
 	"sync/atomic"
 	"time"
 
@@ -30,9 +31,10 @@ type clientService struct {
 // forward is one of the client's, with its listener.
 type forward struct {
 	entry
-	now    atomic.Pointer[Forward] // as it is configured
-	public *service.Public
-	gone   chan struct{} // closed when it is not configured any more
+	now      atomic.Pointer[Forward] // as it is configured
+	listener net.Listener            // public's
+	public   *service.Public
+	gone     chan struct{} // closed when it is not configured any more
 
 	open    atomic.Int64 // users being served
 	traffic traffic

@@ -90,6 +90,7 @@ func (c *Client) setForwardsLocked(cfg *ClientConfig, forwards, opened []*forwar
 	c.forwards = forwards
 	for i, f := range forwards {
 		f.set(&cfg.Forwards[i])
+		f.resize(cfg.MaxStreams)
 		f.status.Client = cfg.Name
 	}
 	if c.running != nil {

@@ -17,11 +17,13 @@ import (
 
 // newForward opens a forward's address.
 func (c *Client) newForward(cfg *Forward, most int) (*forward, error) {
-	l, err := c.listenForward(cfg, most)
+	f := &forward{gone: make(chan struct{})}
+	f.now.Store(cfg)
+	l, err := c.listenForward(f, most)
 	if err != nil {
 		return nil, fmt.Errorf("tunnel: forward %q: %w", cfg.Name, err)
 	}
-	f := &forward{gone: make(chan struct{})}
+	f.listener = l
 	f.status.Addr, f.status.Reason = l.Addr().String(), notConnectedYet
 	f.public = service.NewPublic(l, func(t service.Trouble) {
 		name := f.now.Load().Name
@@ -39,15 +41,25 @@ func (f *forward) set(cfg *Forward) {
 	f.status.Name, f.status.Target, f.status.UDP = cfg.Name, cfg.Target, cfg.network() == wire.NetworkUDP
 }
 
-func (c *Client) listenForward(f *Forward, most int) (net.Listener, error) {
-	if f.network() != wire.NetworkUDP {
-		return service.Listen(f.Listen)
+// resize changes how many users there are at a time at most, where the listener
+// bounds them too.
+func (f *forward) resize(most int) {
+	if l, ok := f.listener.(*datagram.Listener); ok {
+		l.SetMaxFlows(most)
 	}
-	l, err := datagram.Listen(f.Listen, most, datagram.Config{Idle: DefaultUDPIdle, Dropped: func(why error) {
+}
+
+func (c *Client) listenForward(f *forward, most int) (net.Listener, error) {
+	cfg := f.now.Load()
+	if cfg.network() != wire.NetworkUDP {
+		return service.Listen(cfg.Listen)
+	}
+	l, err := datagram.Listen(cfg.Listen, most, datagram.Config{Idle: DefaultUDPIdle, Dropped: func(why error) {
 		c.count.dropped.Add(1)
 		if muted, ok := c.forwardTrouble.pass(time.Now()); ok {
-			pool.Tell(c.log, slog.LevelInfo, "datagram_dropped", facts{"forward", f.Name, "reason", why, "muted", muted},
-				"Forward %q: a datagram is dropped: %v%s", f.Name, why, lostNote(muted))
+			name := f.now.Load().Name
+			pool.Tell(c.log, slog.LevelInfo, "datagram_dropped", facts{"forward", name, "reason", why, "muted", muted},
+				"Forward %q: a datagram is dropped: %v%s", name, why, lostNote(muted))
 		}
 	}})
 	if err != nil {

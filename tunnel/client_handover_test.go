@@ -289,6 +289,25 @@ func TestReconfigureForwards(t *testing.T) {
 	require.Empty(t, g.Forwards())
 }
 
+// TestReconfigureUsersOfForwardsOfUDP: a higher limit holds for those of an address
+// that is open already.
+func TestReconfigureUsersOfForwardsOfUDP(t *testing.T) {
+	target := packetTarget(t, echoPacket)
+	h := startServer(t, pool.TLSPlain, allowing(target))
+	g := startClient(t, h, startTarget(t, echo), func(cfg *ClientConfig) {
+		cfg.MaxStreams, cfg.Forwards = 1, []Forward{{Name: "a", Network: "udp", Listen: "127.0.0.1:0", Target: target}}
+	})
+	one, two := udpUser(t, g.entrance(0)), udpUser(t, g.entrance(0))
+	sendPacket(t, one, []byte("ping"))
+	require.Equal(t, "ping", string(receivePacket(t, one)))
+	sendPacket(t, two, []byte("lost"))
+	g.log.find(t, `Forward "a": a datagram is dropped`)
+	g.reconfigure(t, func(cfg *ClientConfig) { cfg.MaxStreams = 2 })
+	g.inForce(t)
+	sendPacket(t, two, []byte("ping"))
+	require.Equal(t, "ping", string(receivePacket(t, two)))
+}
+
 // TestReconfigureBeforeRun: a client can be changed before it runs, and what runs
 // beside sessions, too.
 func TestReconfigureBeforeRun(t *testing.T) {
