@@ -112,7 +112,7 @@ func load(t *testing.T, address string, users int) (stop func()) {
 }
 
 // moving waits until a plot has drawn at least so many seconds with a value above
-// 0, by where its line is: y grows downwards.
+// 0, by where its line is: y grows downwards. Series count in the order they are painted.
 func (p *tab) moving(plot string, series, seconds int) {
 	p.t.Helper()
 	p.until(fmt.Sprintf(`(() => {
@@ -174,6 +174,8 @@ func TestPageOfThePrograms(t *testing.T) {
 	p.until(`document.querySelector("#latency .value").textContent.endsWith("ms")`)
 	p.until(`[...document.querySelectorAll("#services tbody tr")].filter((r) => /[kM]B\/s/.test(r.innerText)).length === 2`)
 	c.moving("throughput", 0, 10)
+	// The one without users lies on the line of the other, which is what is to be seen.
+	require.Equal(t, "c1", value[string](c, `[...document.querySelectorAll("#throughput .lines .line")].at(-1).classList[1]`))
 	require.NotEqual(t, before, value[string](p, drawn))
 	for _, scheme := range []string{"light", "dark"} {
 		p.look(1280, 900, scheme)

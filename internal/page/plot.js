@@ -117,9 +117,11 @@ export class Plot {
     this.values = series.map(() => el("span", { class: "value" }));
     this.legend.replaceChildren(...series.map((s, i) => el("li", { title: s.name },
       el("span", { class: `swatch ${s.look} ${s.kind}` }), el("bdi", {}, s.name), this.values[i])));
-    this.lines.replaceChildren(...series.flatMap((s) => !isFilled(s)
-      ? [svg("path", { class: `line ${s.look} ${s.kind}` })]
-      : [svg("path", { class: `fill ${s.look} ${s.kind}` }), svg("path", { class: `line ${s.look} ${s.kind}` })]));
+    this.paths = series.map((s) => (isFilled(s) ? ["fill", "line"] : ["line"])
+      .map((what) => svg("path", { class: `${what} ${s.look} ${s.kind}` })));
+    // A stack is drawn from its top down: where a series is 0, its line lies on that of the one below, which is to be seen.
+    const isStack = series.some((s) => s.kind === "stack");
+    this.lines.replaceChildren(...(isStack ? [...this.paths].reverse() : this.paths).flat());
     this.dots.replaceChildren(...series.map((s) => svg("circle", { class: s.look, r: 3.5, visibility: "hidden" })));
   }
 
@@ -143,12 +145,11 @@ export class Plot {
     const most = Math.max(this.#floor, highest((s) => s.kind !== "bound"));
     const bound = highest((s) => s.kind === "bound");
     this.#scale(bound <= far * most ? Math.max(most, bound) : most);
-    const paths = this.lines.children;
-    let n = 0;
     rows.forEach((row, i) => {
       if (this.#series[i].kind === "bound") row = row.filter((p) => p.to > 0 && p.to <= this.top);
-      if (isFilled(this.#series[i])) paths[n++].setAttribute("d", this.#area(row));
-      paths[n++].setAttribute("d", this.#line(row));
+      const [line, fill] = [...this.paths[i]].reverse();
+      fill?.setAttribute("d", this.#area(row));
+      line.setAttribute("d", this.#line(row));
     });
     this.note.setAttribute("x", edge.left + this.#inner().w / 2);
     this.note.setAttribute("y", edge.top + this.#inner().h / 2);
