@@ -69,7 +69,8 @@ func (c *Client) keepConnected(ctx context.Context) {
 			}
 		} else {
 			pause = plan.failed(err, now)
-			if line := explain(cfg.Server, err); line != last || time.Since(lastLogged) >= repeatNotice {
+			line := explain(cfg.Server, err)
+			if !errors.Is(err, errYielded) && (line != last || time.Since(lastLogged) >= repeatNotice) {
 				last, lastLogged = line, now
 				pool.Tell(c.log, slog.LevelWarn, "connect_failed", facts{"server", cfg.Server, "code", denialCode(err), "error", err},
 					"%s; trying again", line)
@@ -127,7 +128,9 @@ func (c *Client) connect(ctx context.Context, cfg *ClientConfig, eager bool) (we
 	}
 	w, conn, err := c.join(ctx, cfg, eager)
 	if err != nil {
-		c.yield(err)
+		if c.yield(err) {
+			err = fmt.Errorf("%w: %w", errYielded, err)
+		}
 		return false, err
 	}
 	cs, err := c.newSession(cfg, w, conn)
@@ -138,12 +141,15 @@ func (c *Client) connect(ctx context.Context, cfg *ClientConfig, eager bool) (we
 	return true, cs.run(ctx)
 }
 
+// errYielded marks a denial whose cause is out of the way: nobody needs to hear of it.
+var errYielded = errors.New("the session that was in the way has ended")
+
 // yield ends a session that is to be replaced, when the server takes its successor
-// for another program because of it.
-func (c *Client) yield(err error) {
+// for another program because of it, and reports whether there was one.
+func (c *Client) yield(err error) bool {
 	var d *denied
 	if !errors.As(err, &d) || d.code != wire.IdentityInUse {
-		return
+		return false
 	}
 	c.mu.Lock()
 	former := c.current
@@ -152,6 +158,7 @@ func (c *Client) yield(err error) {
 		former.release()
 		former.link.Finish(farewellLimit)
 	}
+	return former != nil
 }
 
 // moveTo takes the instance of another place: a new one, unless the session that is

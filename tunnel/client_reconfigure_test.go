@@ -231,6 +231,21 @@ func TestReconfigureSwapsPorts(t *testing.T) {
 }
 
 // TestReconfigureInvalid: what cannot work changes nothing.
+// TestReconfigureAnotherName: the same server under another name takes the client for a
+// second one with its identity, until the session of the first name has made way. No
+// warning tells the person to look for another client.
+func TestReconfigureAnotherName(t *testing.T) {
+	h := startServer(t, pool.TLSPlain)
+	g := startClient(t, h, startTarget(t, echo))
+	_, port, err := net.SplitHostPort(g.cfg.Load().Server)
+	require.NoError(t, err)
+	g.reconfigure(t, func(cfg *ClientConfig) { cfg.Server = net.JoinHostPort("localhost", port) })
+	g.settle(t)
+	works(t, g)
+	require.NotZero(t, h.log.count("has the same identity, and answers"))
+	require.Zero(t, g.log.count("another client with the same identity"), "%s", g.log.text())
+}
+
 func TestReconfigureInvalid(t *testing.T) {
 	h := startServer(t, pool.TLSPlain)
 	target := startTarget(t, echo)

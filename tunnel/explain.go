@@ -125,8 +125,6 @@ func remedy(code wire.DenyCode) string {
 	switch code {
 	case wire.PortTaken, wire.PortHeld:
 		text += "; trying again until it is free"
-	case wire.IdentityInUse:
-		text += "; trying again until the other is gone"
 	}
 	if text == "" {
 		return ""
