@@ -109,8 +109,14 @@ func describe(to chan<- *prometheus.Desc, lists ...[]*prometheus.Desc) {
 type collection struct {
 	to       chan<- prometheus.Metric
 	clients  map[string]*tunnel.SessionStatus
-	serviced map[[4]string]*serviceSum
+	serviced map[[4]string]*serviceSum // at most maxListed
+	unlisted int                       // services and forwards beyond them
 }
+
+// maxListed bounds the services and forwards that a scrape tells of. A client may
+// have hundreds under names of its own choice, and there may be thousands of
+// clients: a scrape of all would take minutes and gigabytes.
+const maxListed = 8192
 
 type serviceSum struct {
 	tunnel.ServiceStatus
@@ -118,7 +124,7 @@ type serviceSum struct {
 }
 
 func newCollection(to chan<- prometheus.Metric) *collection {
-	return &collection{to, make(map[string]*tunnel.SessionStatus), make(map[[4]string]*serviceSum)}
+	return &collection{to: to, clients: make(map[string]*tunnel.SessionStatus), serviced: make(map[[4]string]*serviceSum)}
 }
 
 func (c *collection) one(d *prometheus.Desc, v float64, labels ...string) {
@@ -163,7 +169,11 @@ func (c *collection) services(kind string, all []tunnel.ServiceStatus, usersHere
 		}
 		key := [4]string{label(s.Client), kind, label(s.Name), network}
 		sum := c.serviced[key]
-		if sum == nil {
+		switch {
+		case sum == nil && len(c.serviced) >= maxListed:
+			c.unlisted++
+			continue
+		case sum == nil:
 			c.serviced[key] = &serviceSum{s, usersHere}
 			continue
 		}
@@ -179,6 +189,7 @@ func (c *collection) services(kind string, all []tunnel.ServiceStatus, usersHere
 }
 
 func (c *collection) send() {
+	c.gauge(unlisted, c.unlisted)
 	for name, s := range c.clients {
 		c.one(roundTrip, s.RoundTrip.Seconds(), name)
 		c.gauge(sessionOpen, s.Open, name)

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -58,6 +59,31 @@ func TestNamesOfStrangers(t *testing.T) {
 	for _, line := range strings.Split(strings.TrimSpace(text), "\n") {
 		require.Regexp(t, `^(# (HELP|TYPE) )?tunnelpool_`, line)
 	}
+}
+
+// crowd has more services than a scrape tells of.
+type crowd []tunnel.ServiceStatus
+
+func (crowd) Describe(to chan<- *prometheus.Desc) { describe(to, both) }
+
+func (all crowd) Collect(to chan<- prometheus.Metric) {
+	c := newCollection(to)
+	c.services("service", all, false)
+	c.services("forward", all[:2], false)
+	c.send()
+}
+
+// TestManyServices: however many names clients make up, a scrape stays within
+// bounds, and says that it does not tell everything.
+func TestManyServices(t *testing.T) {
+	all := make(crowd, maxListed+3)
+	for i := range all {
+		all[i] = tunnel.ServiceStatus{Client: "pi", Name: strconv.Itoa(i), Up: true}
+	}
+	all[maxListed+2].Name = "0" // has metrics already, of which it becomes a part
+	text := scrape(t, all)
+	require.Equal(t, maxListed, strings.Count(text, "\ntunnelpool_service_up{"))
+	require.Contains(t, text, "\ntunnelpool_unlisted_services 4\n")
 }
 
 // TestNoSecrets: no metric has a key in it.

@@ -2,8 +2,8 @@
 //
 // Names of clients and services are labels, and clients choose them. How many
 // there can be at a time is bounded: by the sessions a server takes
-// (--max-sessions), times the services that a client may have. Those with the same
-// names are summed up.
+// (--max-sessions), times the services that a client may have, and by maxListed.
+// Those with the same names are summed up.
 package tunnelmetrics
 
 import "github.com/prometheus/client_golang/prometheus"
@@ -27,6 +27,7 @@ var (
 	streams     = desc("streams_total", "Streams opened for users, those of users offered again included.")
 	retries     = desc("handoff_retries_total", "Times a user was offered on a further connection, because one before was dead.")
 	dropped     = desc("dropped_datagrams_total", "Datagrams of UDP that did not get on.")
+	unlisted    = desc("unlisted_services", "Services and forwards without metrics of their own, because there are too many.")
 
 	serviceUp        = desc("service_up", "1 if users can be served, else 0.", serviceLabels...)
 	serviceOpen      = desc("service_open_streams", "Users being served or offered.", serviceLabels...)
@@ -38,7 +39,7 @@ var (
 )
 
 var both = []*prometheus.Desc{
-	buildInfo, ready, sessions, roundTrip, sessionOpen, carriers, usersOpen, streams, retries, dropped,
+	buildInfo, ready, sessions, roundTrip, sessionOpen, carriers, usersOpen, streams, retries, dropped, unlisted,
 	serviceUp, serviceOpen, serviceStreams, serviceRetries, serviceFromUsers, serviceToUsers, serviceFirst,
 }
 
