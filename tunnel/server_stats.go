@@ -94,7 +94,6 @@ func (c *serverSession) status() SessionStatus {
 // users who wait.
 func (s *Server) servicesNow() (all []ServiceStatus, waiting int) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	for _, p := range s.publishers {
 		waiting += int(p.waiting.Load())
 		for _, sv := range p.services {
@@ -110,6 +109,7 @@ func (s *Server) servicesNow() (all []ServiceStatus, waiting int) {
 			all = append(all, st)
 		}
 	}
+	s.mu.Unlock() // users wait for it
 	slices.SortFunc(all, byClient)
 	return all, waiting
 }
