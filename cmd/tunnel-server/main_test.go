@@ -134,7 +134,8 @@ func TestWrongKeyIsNotShown(t *testing.T) {
 		}
 	}
 	t.Setenv("TUNNEL_KEY", "")
-	for _, args := range [][]string{{key}, {"key", "add", key}, {"key", "revoke", key}, {"key", "show", key}, {"--key-file", key}, {"--tls", key}, {"-x" + key}, {"--bind=" + key}, {"--pool-max", key}} {
+	for _, args := range [][]string{{key}, {"key", "add", key}, {"key", "revoke", key}, {"key", "show", key}, {"--key-file", key}, {"--tls", key}, {"-x" + key}, {"--bind=" + key}, {"--pool-max", key},
+		{"--allow-ports", key}, {"--allow-ports", "x" + key}, {"--allow-ports", key[:14] + "-" + key[15:]}, {"--allow-from", "x" + key}, {"--allow-forward", key}, {"key", "add", "anna", "--ports", key}, {"key", "add", "anna", "--rate", key}} {
 		status, out, errOut := run(context.Background(), args...)
 		require.Equal(t, 2, status)
 		require.NotContains(t, out+errOut, key[:12])

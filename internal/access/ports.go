@@ -69,7 +69,12 @@ func parseRange(part string) (portRange, error) {
 func parsePort(text string) (uint16, error) {
 	port, err := strconv.ParseUint(text, 10, 16)
 	if err != nil || port == 0 {
-		return 0, fmt.Errorf("%.40q is not a port from 1 to 65535; %s", text, portsForm)
+		const most = 10 // bytes; of what is longer, a key perhaps, no part is shown
+		shown := strconv.Quote(text)
+		if len(text) > most {
+			shown = fmt.Sprintf("a value of %d bytes", len(text))
+		}
+		return 0, fmt.Errorf("%s is not a port from 1 to 65535; %s", shown, portsForm)
 	}
 	return uint16(port), nil
 }

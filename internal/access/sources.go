@@ -48,7 +48,7 @@ func parsePrefix(part string) (netip.Prefix, error) {
 		p = netip.PrefixFrom(ip, ip.BitLen())
 	}
 	if err != nil || strings.Contains(part, "%") { // a zone is this machine's own
-		return netip.Prefix{}, fmt.Errorf("%.60q is not a prefix; %s", part, sourcesForm)
+		return netip.Prefix{}, fmt.Errorf("%.80q is not a prefix; %s", part, sourcesForm)
 	}
 	return checkPrefix(p)
 }

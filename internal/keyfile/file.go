@@ -98,7 +98,7 @@ func entry(name, value *yaml.Node) (Entry, error) {
 		case isKey(field), field != fieldKey && isKey(value.Content[i+1].Value):
 			return e, yamldoc.Wrong(at, "%s: a key stands in the place of something else", e.Name) // and is not quoted
 		case seen[field]:
-			return e, yamldoc.Wrong(at, "%s: %.40q is there twice", e.Name, field)
+			return e, yamldoc.Wrong(at, "%s: %.80q is there twice", e.Name, field)
 		}
 		seen[field] = true
 		if err := e.set(field, value.Content[i+1]); err != nil {
@@ -125,7 +125,7 @@ func isKey(text string) bool {
 func (e *Entry) set(field string, value *yaml.Node) error {
 	text, err := text(value)
 	if err != nil {
-		return fmt.Errorf("%.40q %w", field, err)
+		return fmt.Errorf("%.80q %w", field, err)
 	}
 	switch field {
 	case fieldKey:
@@ -140,7 +140,7 @@ func (e *Entry) set(field string, value *yaml.Node) error {
 	case fieldMaxStreams:
 		e.MaxStreams, err = strconv.Atoi(text)
 		if err != nil || e.MaxStreams < 1 {
-			return fmt.Errorf("%s %.40q is not a number from 1; leave it out for no limit", field, text)
+			return fmt.Errorf("%s %.80q is not a number from 1; leave it out for no limit", field, text)
 		}
 	case fieldRate:
 		e.Rate, err = units.ParseRate(text)
@@ -149,11 +149,11 @@ func (e *Entry) set(field string, value *yaml.Node) error {
 		}
 	case fieldOff:
 		if text != "true" && text != "false" {
-			return fmt.Errorf("%s %.40q is neither true nor false", field, text)
+			return fmt.Errorf("%s %.80q is neither true nor false", field, text)
 		}
 		e.Off = text == "true"
 	default:
-		return fmt.Errorf("unknown field %.40q%s", field, nearest(field))
+		return fmt.Errorf("unknown field %.80q%s", field, nearest(field))
 	}
 	return nil
 }

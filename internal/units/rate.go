@@ -27,7 +27,7 @@ var multiples = []struct {
 // second. An error quotes the text and says what the form is.
 func ParseRate(text string) (bytesPerSecond int64, err error) {
 	wrong := func(what string) (int64, error) {
-		return 0, fmt.Errorf("%.40q %s; %s", text, what, rateForm)
+		return 0, fmt.Errorf("%.80q %s; %s", text, what, rateForm)
 	}
 	unitAt := strings.IndexFunc(text, func(r rune) bool { return r != '.' && (r < '0' || r > '9') })
 	if unitAt < 0 {
