@@ -3,7 +3,6 @@ package admin
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
@@ -101,13 +100,9 @@ func (l *Listeners) Serve(ctx context.Context, p Program) (end func()) {
 
 // run serves until ctx ends, and closes the listeners.
 func (l *Listeners) run(ctx context.Context, p Program) {
-	metrics, err := metricsHandler(p.Collector)
-	if err != nil { // two metrics of one name: our mistake
-		pool.Tell(l.log, slog.LevelError, "admin_failed", pool.Facts{"error", err}, "No metrics: %v", err)
-		metrics = http.NotFoundHandler()
-	}
 	sampler := status.NewSampler(p.Source)
-	o := Options{Source: p.Source, History: sampler.History, Metrics: metrics, Page: page.Handler()}
+	o := Options{Source: p.Source, History: sampler.History, Page: lazily(page.Handler),
+		Metrics: lazily(func() http.Handler { return l.metrics(p.Collector) })}
 	var tasks sync.WaitGroup
 	defer tasks.Wait()
 	if l.control != nil {
@@ -139,16 +134,24 @@ func (l *Listeners) tell() {
 	}
 }
 
-// metricsHandler serves what Prometheus asks for: the program's metrics, and the
-// Go runtime's and the process's.
-func metricsHandler(c prometheus.Collector) (http.Handler, error) {
+// lazily has a handler made when it is first asked for: what nobody looks at takes
+// no memory.
+func lazily(handler func() http.Handler) http.Handler {
+	made := sync.OnceValue(handler)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { made().ServeHTTP(w, r) })
+}
+
+// metrics serves what Prometheus asks for: the program's metrics, and the Go
+// runtime's and the process's.
+func (l *Listeners) metrics(c prometheus.Collector) http.Handler {
 	r := prometheus.NewRegistry()
 	for _, one := range []prometheus.Collector{c, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{})} {
-		if err := r.Register(one); err != nil {
-			return nil, fmt.Errorf("register metrics: %w", err)
+		if err := r.Register(one); err != nil { // two metrics of one name: our mistake
+			pool.Tell(l.log, slog.LevelError, "admin_failed", pool.Facts{"error", err}, "No metrics: %v", err)
+			return http.NotFoundHandler()
 		}
 	}
-	return promhttp.HandlerFor(r, promhttp.HandlerOpts{MaxRequestsInFlight: maxScrapes, ErrorHandling: promhttp.ContinueOnError}), nil
+	return promhttp.HandlerFor(r, promhttp.HandlerOpts{MaxRequestsInFlight: maxScrapes, ErrorHandling: promhttp.ContinueOnError})
 }
 
 // maxScrapes bounds those at the same time.
