@@ -85,6 +85,8 @@ func (cl *claims[E]) update(wanted []E, again bool) (say []wire.Message) {
 		request := e.base().request
 		c := cl.latest[e]
 		switch {
+		case c == nil && len(cl.byRef) >= maxClaims:
+			continue // until the server has confirmed what it owes
 		case c == nil:
 			c = &claim[E]{of: e, ref: cl.free()}
 			cl.byRef[c.ref], cl.latest[e] = c, c
@@ -100,8 +102,11 @@ func (cl *claims[E]) update(wanted []E, again bool) (say []wire.Message) {
 	return say
 }
 
-// free is a number that nothing has. There always is one: claims come more slowly
-// than the server answers, or it is gone.
+// maxClaims bounds the services, and the forwards, that are up or whose end a server
+// has not confirmed, so that there is a number for each.
+const maxClaims = 16 * maxServices
+
+// free is a number that nothing has; there always is one.
 func (cl *claims[E]) free() (ref uint16) {
 	for cl.byRef[cl.next] != nil || cl.next == wire.RefProbe {
 		cl.next++

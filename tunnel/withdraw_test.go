@@ -111,3 +111,18 @@ func TestConfirmationsThatNobodyAskedFor(t *testing.T) {
 		g.log.find(t, "which we did not withdraw")
 	}
 }
+
+// TestServerThatNeverConfirms: a client whose configuration changes all the time does
+// not run out of numbers for its services, nor of memory, and goes on with what the
+// server confirms.
+func TestServerThatNeverConfirms(t *testing.T) {
+	cl := claims[*clientService]{what: wire.WhatService}
+	wanted := func() *clientService { return &clientService{entry: entry{request: wire.Register{Name: "web"}}} }
+	for range 1 << 16 {
+		cl.update([]*clientService{wanted()}, false)
+	}
+	require.Len(t, cl.byRef, maxClaims)
+	require.NoError(t, cl.confirmed(0))
+	require.Len(t, cl.update([]*clientService{wanted()}, true), 1)
+	require.Len(t, cl.byRef, maxClaims)
+}
