@@ -87,6 +87,9 @@ func (cs *clientSession) release() {
 		}
 	}
 	cs.sayGoodbye("the client's configuration has changed")
+	if cs.forwarding != nil {
+		cs.forwarding.Drain(closedContext) // who waits for one of its connections finds the successor
+	}
 	c.tasks.Go(func() { // ends with the streams, or the drain limit
 		ctx, cancel := context.WithTimeout(c.streams, max(c.cfg.Load().Drain, 0))
 		defer cancel()

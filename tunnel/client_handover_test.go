@@ -308,6 +308,48 @@ func TestReconfigureUsersOfForwardsOfUDP(t *testing.T) {
 	require.Equal(t, "ping", string(receivePacket(t, two)))
 }
 
+// TestReconfigureFreesWhoWaits: a user of a forward who waits for a connection of the
+// former server is served by the next one, while streams of the former go on.
+func TestReconfigureFreesWhoWaits(t *testing.T) {
+	key, target := pool.NewKey(), startTarget(t, echo)
+	with := func(cfg *ServerConfig) { cfg.Keys = []pool.Key{key} }
+	one, two := startServer(t, pool.TLSPlain, allowing(target), with), startServer(t, pool.TLSPlain, allowing(target), with)
+	one.key, two.key = key, key
+	var full atomic.Bool
+	g := startClient(t, one, target, func(cfg *ClientConfig) {
+		cfg.Forwards = []Forward{{Name: "a", Listen: "127.0.0.1:0", Target: target}}
+		cfg.Dial = func(ctx context.Context, network, addr string) (net.Conn, error) {
+			if full.Load() && addr == one.addr() {
+				return nil, errTorn
+			}
+			return new(net.Dialer).DialContext(ctx, network, addr)
+		}
+	})
+	first := dialUser(t, g.entrance(0))
+	send(t, first, "in")
+	receive(t, first, "in")
+	full.Store(true)
+	waiting := first
+	for range 4 * defaultForwardMin {
+		if g.Stats().Forwarding.Waiting > 0 {
+			break
+		}
+		waiting = dialUser(t, g.entrance(0))
+		send(t, waiting, "in")
+		eventually(t, func() bool {
+			st := g.Stats().Forwarding
+			return st.Waiting > 0 || st.Idle == 0 || st.Out == g.Stats().Open
+		}, g.log.text)
+	}
+	eventually(t, func() bool { return g.Stats().Forwarding.Waiting > 0 }, g.log.text)
+	g.reconfigure(t, func(cfg *ClientConfig) { cfg.Server = two.addr() })
+	begun := time.Now()
+	receive(t, waiting, "in")
+	require.Less(t, time.Since(begun), DefaultWait/2)
+	send(t, first, "still")
+	receive(t, first, "still")
+}
+
 // TestReconfigureBeforeRun: a client can be changed before it runs, and what runs
 // beside sessions, too.
 func TestReconfigureBeforeRun(t *testing.T) {
