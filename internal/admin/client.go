@@ -91,6 +91,9 @@ func (c *Client) get(ctx context.Context, path string) (*http.Response, error) {
 }
 
 func (c *Client) do(ctx context.Context, method, path string) (*http.Response, error) {
+	if len(c.path) > maxSocketPath { // then the program has none
+		return nil, fmt.Errorf("%s: %w", c.path, ErrTooLong)
+	}
 	r, err := http.NewRequestWithContext(ctx, method, "http://control"+path, nil)
 	if err != nil {
 		return nil, err

@@ -90,5 +90,7 @@ func TestNoSocketThere(t *testing.T) {
 
 	_, err = ListenControl(filepath.Join(dir, strings.Repeat("d", maxSocketPath), "x.sock"))
 	require.ErrorIs(t, err, ErrTooLong)
+	_, err = Control(filepath.Join(dir, strings.Repeat("d", maxSocketPath)), "tunnel-server").Report(t.Context())
+	require.ErrorIs(t, err, ErrTooLong)
 	require.ErrorContains(t, err, "--state-dir")
 }
