@@ -28,11 +28,11 @@ type Report struct {
 }
 
 // New makes a report of a program's check. On a terminal lines are broken to fit,
-// and coloured unless NO_COLOR is set.
+// and coloured if [cli.Colors] says so.
 func New(program string, out io.Writer, asJSON bool) *Report {
 	r := &Report{program: program, out: out, json: asJSON}
 	if cli.IsTerminal(out) {
-		r.color = os.Getenv("NO_COLOR") == ""
+		r.color = cli.Colors(out)
 		r.width = usual
 		if width, _, err := term.GetSize(int(out.(*os.File).Fd())); err == nil && width > 0 {
 			r.width = min(max(width, narrowest), widest)

@@ -193,12 +193,9 @@ const (
 )
 
 // Logger makes the logger that --log-level and --log-format ask for. It writes
-// to standard output, coloured on a terminal unless NO_COLOR is set.
+// to standard output, coloured where [Colors] says so.
 func Logger(level, format string) (*logging.Logger, error) {
-	terminal := IsTerminal(os.Stdout)
-	l, err := logging.New(logging.Options{
-		Level: level, Format: format, Terminal: terminal, Color: terminal && os.Getenv("NO_COLOR") == "",
-	})
+	l, err := logging.New(logging.Options{Level: level, Format: format, Terminal: Obeys(os.Stdout), Color: Colors(os.Stdout)})
 	return l, Usage(err)
 }
 
@@ -207,3 +204,10 @@ func IsTerminal(w io.Writer) bool {
 	f, ok := w.(*os.File)
 	return ok && term.IsTerminal(int(f.Fd()))
 }
+
+// Obeys reports whether a terminal is there that does what it is told: moves its
+// cursor, writes over a line.
+func Obeys(w io.Writer) bool { return IsTerminal(w) && os.Getenv("TERM") != "dumb" }
+
+// Colors reports whether what is written there may be coloured.
+func Colors(w io.Writer) bool { return Obeys(w) && os.Getenv("NO_COLOR") == "" }

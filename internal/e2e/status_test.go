@@ -113,7 +113,7 @@ func TestStatus(t *testing.T) {
 }
 
 // TestWatch: on a terminal the view is redrawn in place, in colour unless NO_COLOR
-// is set, and Ctrl-C is its good end; elsewhere it is printed again and again.
+// is set, if the terminal is not a dumb one, and Ctrl-C is its good end; elsewhere it is printed again and again.
 func TestWatch(t *testing.T) {
 	t.Parallel()
 	at := newHost(t, "")
@@ -132,6 +132,15 @@ func TestWatch(t *testing.T) {
 	once := plain.startOn(reader, screen, "tunnel-server", "status")
 	require.Zero(t, once.status())
 	require.NotContains(t, once.text(), "\x1b")
+	require.Regexp(t, `^tunnel-server up \S+, ready\r?\n`, once.text(), "80 columns are enough for what matters")
+
+	dumb := at
+	dumb.env = append(dumb.env, "TERM=dumb")
+	reader, screen = openTerminal(t)
+	below := dumb.startOn(reader, screen, "tunnel-server", "status", "--watch")
+	require.Eventually(t, func() bool { return below.count("tunnel-server up") >= 2 }, patience, 50*time.Millisecond)
+	below.stop()
+	require.NotContains(t, below.text(), "\x1b")
 
 	lines := at.start("tunnel-server", "status", "--watch")
 	require.Eventually(t, func() bool { return lines.count("tunnel-server ") >= 2 }, patience, 50*time.Millisecond)

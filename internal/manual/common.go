@@ -15,7 +15,7 @@ A change of the file is taken while PROGRAM runs, or refused as a whole with a l
 in the log. Certificates and keys are followed likewise.`},
 	{"ENVIRONMENT", `TUNNEL_KEY is the tunnel's key, where there is no --key-file. STATE_DIRECTORY
 is the state directory, where there is no --state-dir; systemd sets it. NO_COLOR,
-with any value, keeps colours out of the log.
+with any value, keeps colours out, and TERM=dumb also what moves the cursor.
 
 NOTIFY_SOCKET, WATCHDOG_USEC and LISTEN_FDS are systemd's words, see
 systemd.service(5): PROGRAM tells it when it is ready, how it does and that it

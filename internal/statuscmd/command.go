@@ -105,7 +105,7 @@ func (s *shower) text(r status.Report) (string, error) {
 	v := view{report: r, before: s.before}
 	if s.terminal {
 		v.width, _ = s.size()
-		v.color = os.Getenv("NO_COLOR") == ""
+		v.color = cli.Colors(s.out)
 	}
 	return v.String(), nil
 }
@@ -136,7 +136,7 @@ const (
 // watch shows the status again and again until ctx ends, which is its good end. A
 // program that is not there may come back.
 func (s *shower) watch(ctx context.Context) error {
-	inPlace := s.terminal && !s.json
+	inPlace := cli.Obeys(s.out) && !s.json
 	if inPlace {
 		io.WriteString(s.out, enterScreen)
 		defer io.WriteString(s.out, leaveScreen)

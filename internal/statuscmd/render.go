@@ -35,7 +35,8 @@ func (v view) head(p *printer) {
 	if !r.Ready {
 		state = cell{"not ready: " + r.Reason, bad}
 	}
-	p.line(cell{r.Program, strong}, cell{r.Version + ",", normal}, cell{"up " + lasted(r.Uptime) + ",", normal}, state)
+	p.line(cell{r.Program, strong}, cell{"up " + lasted(r.Uptime) + ",", normal}, state) // first what a narrow terminal must not cut off
+	p.line(cell{r.Version, normal})
 	if r.Server != "" {
 		p.line(cell{fmt.Sprintf("%s, server %s, TLS mode %s", r.Name, r.Server, r.TLS), normal})
 	} else {

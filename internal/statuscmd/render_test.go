@@ -36,7 +36,8 @@ func report() status.Report {
 
 func TestView(t *testing.T) {
 	want := strings.TrimLeft(`
-tunnel-server v1.2.3, up 1h2m, ready
+tunnel-server up 1h2m, ready
+v1.2.3
 listens on [::]:10101, TLS mode 1
 Pool  32 idle of 1024, 1 in use, 0 waiting; 10 hits, 2 misses, 0 timeouts
       closed: full 9, dead 3
