@@ -3,6 +3,7 @@ package main
 import (
 	"crypto/tls"
 	"fmt"
+	"net"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -94,6 +95,7 @@ func (f *serveFlags) serverConfig() (tunnel.ServerConfig, error) {
 		bad  bool
 		what string
 	}{
+		{!isListenAddress(f.listen), fmt.Sprintf("--listen %q: want %s", f.listen, listenForm)},
 		{f.poolMax <= 0, fmt.Sprintf("--pool-max %d: want at least 1", f.poolMax)},
 		{f.wait <= 0, fmt.Sprintf("--wait %v: want more than 0", f.wait)},
 		{f.linger < 0, fmt.Sprintf("--linger %v: want 0 or more", f.linger)},
@@ -119,6 +121,18 @@ func (f *serveFlags) serverConfig() (tunnel.ServerConfig, error) {
 		TrustProxy: proxies.Prefixes(),
 	}
 	return cfg, cli.ConfigError(cfg.Check(), flagOf)
+}
+
+// listenForm is what --listen takes.
+const listenForm = "[ADDRESS]:PORT, as in :10101"
+
+// isListenAddress looks at the form only: a name is looked up when it is opened.
+func isListenAddress(address string) bool {
+	_, port, err := net.SplitHostPort(address)
+	if err == nil {
+		_, err = net.LookupPort("tcp", port)
+	}
+	return err == nil
 }
 
 // orNone turns a time that may be 0 into the package's word: 0 is its default,

@@ -23,7 +23,7 @@ func listen(cfg *tunnel.ServerConfig) error {
 	var err error
 	cfg.Listener, err = net.Listen("tcp", cfg.Listen)
 	if err != nil {
-		return cli.ListenError("--listen", "[ADDRESS]:PORT, as in :10101", err)
+		return cli.ListenError("--listen", listenForm, err)
 	}
 	return nil
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/tunnelpool/pool/internal/logging"
 	"github.com/tunnelpool/pool/internal/redact"
 	"github.com/tunnelpool/pool/internal/settings"
+	"github.com/tunnelpool/pool/internal/spelling"
 	"github.com/tunnelpool/pool/tunnel"
 )
 
@@ -118,7 +119,7 @@ func Configure(root *cobra.Command) {
 
 // teach gives a command and those below it our manners.
 func teach(c *cobra.Command) {
-	c.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return Usagef("%w; see --help", err) })
+	c.SetFlagErrorFunc(flagError)
 	c.Flags().SortFlags = false
 	if c.Args == nil || cobrasOwn(c) {
 		c.Args = Arguments(0, 0)
@@ -133,6 +134,26 @@ func teach(c *cobra.Command) {
 	for _, sub := range c.Commands() {
 		teach(sub)
 	}
+}
+
+// flagError puts a mistake with a flag as one with a variable or a line of the file
+// is put, and knows which one was probably meant.
+func flagError(c *cobra.Command, err error) error {
+	var invalid *pflag.InvalidValueError
+	if errors.As(err, &invalid) {
+		if wrong := settings.Check(invalid.GetFlag(), invalid.GetValue()); wrong != nil {
+			return Usagef("--%s: %w", invalid.GetFlag().Name, wrong)
+		}
+	}
+	var unknown *pflag.NotExistError
+	if errors.As(err, &unknown) && unknown.GetSpecifiedShortnames() == "" {
+		var names []string
+		c.Flags().VisitAll(func(f *pflag.Flag) { names = append(names, f.Name) })
+		if near := meant(unknown.GetSpecifiedName(), names); near != "" {
+			return Usagef("%w; did you mean --%s?", err, near)
+		}
+	}
+	return Usagef("%w; see --help", err)
 }
 
 // cobrasOwn tells the commands that cobra adds, which count arguments in a manner
@@ -153,12 +174,26 @@ func Arguments(least, most int) cobra.PositionalArgs {
 	return func(c *cobra.Command, args []string) error {
 		switch {
 		case len(args) > most:
+			if near := meant(args[most], below(c)); most == 0 && near != "" {
+				return Usagef("unknown command %q; did you mean %q?", args[most], near)
+			}
 			return Usagef("unknown argument %q; see --help", args[most])
 		case len(args) < least:
 			return Usagef("an argument is missing: %s; see --help", c.UseLine())
 		}
 		return noEmptyFlag(c)
 	}
+}
+
+// meant is the name that a word is a slip of, or "". Names here are short.
+func meant(word string, names []string) string { return spelling.Nearest(word, names, 1+len(word)/8) }
+
+// below are the names of a command's own commands.
+func below(c *cobra.Command) (names []string) {
+	for _, sub := range c.Commands() {
+		names = append(names, sub.Name())
+	}
+	return names
 }
 
 func noEmptyFlag(c *cobra.Command) error {

@@ -96,7 +96,7 @@ func (f *file) add(name, content *yaml.Node, program *pflag.FlagSet) error {
 	}
 	for i := range e.values {
 		if err == nil {
-			if err = check(flag, e.values[i].text); err != nil {
+			if err = Check(flag, e.values[i].text); err != nil {
 				err = &yamldoc.Error{Line: e.values[i].line, Err: err}
 			}
 		}

@@ -82,9 +82,9 @@ func Names(program *pflag.FlagSet) (names []string) {
 	return names
 }
 
-// check says what is wrong with a value before it is set. What only the program
+// Check says what is wrong with a value before it is set. What only the program
 // can tell it tells later.
-func check(f *pflag.Flag, text string) error {
+func Check(f *pflag.Flag, text string) error {
 	var wanted string
 	var err error
 	switch f.Value.Type() {

@@ -101,7 +101,7 @@ func load(flags, program *pflag.FlagSet, path string, data []byte) (*Settings, e
 		switch {
 		case err != nil:
 		case f.Changed:
-			if bad := check(f, f.Value.String()); isPath(f) && bad != nil {
+			if bad := Check(f, f.Value.String()); isPath(f) && bad != nil {
 				err = fmt.Errorf("--%s %w", f.Name, bad)
 			}
 		case s.elsewhere(f.Name):

@@ -39,7 +39,7 @@ func variables(program *pflag.FlagSet) (*koanf.Koanf, error) {
 		if repeatable(f) {
 			return f.Name, several(text)
 		}
-		if err := check(f, text); err != nil && wrong == nil {
+		if err := Check(f, text); err != nil && wrong == nil {
 			wrong = fmt.Errorf("%s: %w", variable, err)
 		}
 		return f.Name, text
