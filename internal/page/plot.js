@@ -175,9 +175,11 @@ export class Plot {
 
   #line(row) {
     let d = "";
+    const joined = (i) => i > 0 && i < row.length && row[i].t - row[i - 1].t < gap;
     row.forEach((p, i) => {
       const at = `${this.#x(p.t).toFixed(1)} ${this.#y(p.to).toFixed(1)}`;
-      d += i && p.t - row[i - 1].t < gap ? `L${at}` : `M${at}h0`; // h0: a point by itself is a dot
+      d += joined(i) ? `L${at}` : `M${at}`;
+      if (!joined(i) && !joined(i + 1)) d += "m-2 0h4"; // a point by itself, wide enough to be seen
     });
     return d;
   }
