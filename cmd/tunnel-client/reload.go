@@ -55,7 +55,7 @@ func (r *running) follow(ctx context.Context) (stop func()) {
 	var tasks sync.WaitGroup
 	tasks.Go(func() { r.certs.Follow(ctx, r.certificates) }) // ends with ctx
 	tasks.Go(func() {                                        // likewise
-		watch.Files(ctx, r.keyFile, nil, func(map[string]watch.Content) { r.followKey() })
+		watch.Files(ctx, r.keyFile, nil, func(now map[string]watch.Content) { r.followKey(now) })
 	})
 	return func() {
 		cancel()
@@ -92,10 +92,14 @@ func (r *running) keyFile() []watch.File {
 
 // followKey applies what has become of the key. The server has to have it too: until
 // then the session with the former one goes on.
-func (r *running) followKey() {
+func (r *running) followKey(now map[string]watch.Content) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	key, err := config.KeyFile(r.key.Path)
+	var key config.KeySource
+	err := now[r.key.Path].Err
+	if err == nil {
+		key, err = config.KeyFile(r.key.Path)
+	}
 	if err == nil {
 		if key.Key.ID() == r.key.Key.ID() {
 			return // it is back

@@ -53,7 +53,7 @@ func loadKeys(keyFile, stateDir string) (*keys, error) {
 func (k *keys) follow(ctx context.Context, log pool.Logger) {
 	var own sync.WaitGroup
 	own.Go(func() { // ends with ctx
-		watch.Files(ctx, k.ownFile, nil, func(map[string]watch.Content) { k.followOwn(log) })
+		watch.Files(ctx, k.ownFile, nil, func(now map[string]watch.Content) { k.followOwn(now, log) })
 	})
 	defer own.Wait()
 	k.mu.Lock()
@@ -62,8 +62,10 @@ func (k *keys) follow(ctx context.Context, log pool.Logger) {
 	keyfile.Watch(ctx, k.path, known, func(f keyfile.File, err error) {
 		k.reading.Lock()
 		defer k.reading.Unlock()
-		if now, badNow := keyfile.Read(k.path); err == nil && (badNow != nil || !now.Same(f)) {
-			return // reload may have applied what came after; the next looks find it too
+		if err == nil {
+			if now, badNow := keyfile.Read(k.path); badNow != nil || !now.Same(f) {
+				return // reload may have applied what came after; the next looks find it too
+			}
 		}
 		_ = k.useFile(f, err, log)
 	})
@@ -112,9 +114,13 @@ func (k *keys) ownFile() []watch.File {
 }
 
 // followOwn applies what has become of the tunnel's own key.
-func (k *keys) followOwn(log pool.Logger) {
+func (k *keys) followOwn(now map[string]watch.Content, log pool.Logger) {
 	former := k.ownKey()
-	own, err := config.KeyFile(former.Path)
+	var own config.KeySource
+	err := now[former.Path].Err
+	if err == nil {
+		own, err = config.KeyFile(former.Path)
+	}
 	if err == nil {
 		if own.Key.ID() == former.Key.ID() {
 			return // it is back

@@ -34,7 +34,9 @@ type Set struct {
 }
 
 // Load reads the files. Errors name the flags.
-func Load(files Files) (*Set, error) {
+func Load(files Files) (*Set, error) { return load(files, read) }
+
+func load(files Files, read func(path string) ([]byte, error)) (*Set, error) {
 	s := &Set{files: files, contents: make(map[string]watch.Content)}
 	get := func(path string) ([]byte, error) {
 		data, err := read(path)

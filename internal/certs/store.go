@@ -86,9 +86,14 @@ func (s *Store) Client() *tls.Config {
 // Follow has the store hold what the files become, until ctx ends. told hears of
 // every change, one call at a time: the new set, or why the former one is kept.
 func (s *Store) Follow(ctx context.Context, told func(*Set, error)) {
-	watch.Files(ctx, s.list, nil, func(map[string]watch.Content) {
+	watch.Files(ctx, s.list, nil, func(contents map[string]watch.Content) {
 		former := s.Set()
-		set, err := Load(former.files)
+		set, err := load(former.files, func(path string) ([]byte, error) { // as they came to rest
+			if c, ok := contents[path]; ok {
+				return []byte(c.Data), c.Err
+			}
+			return read(path) // in use since a moment ago
+		})
 		if err != nil {
 			told(nil, err)
 			return
