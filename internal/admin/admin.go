@@ -127,9 +127,20 @@ func guarded(next http.Handler, hosts []string) http.Handler {
 			plain(w, http.StatusMisdirectedRequest, "this is asked for under a name that is not ours: use the IP address, localhost, or the name of --admin")
 			return
 		}
+		if fetchedElsewhere(r) {
+			plain(w, http.StatusForbidden, "this is not for pages of other sites")
+			return
+		}
 		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
 		next.ServeHTTP(w, r)
 	})
+}
+
+// fetchedElsewhere reports that a page of another site has its visitor's browser
+// ask. It could not read the answer, but a scrape or a profile is work. Links may
+// lead here.
+func fetchedElsewhere(r *http.Request) bool {
+	return r.Header.Get("Sec-Fetch-Site") == "cross-site" && r.Header.Get("Sec-Fetch-Dest") != "document"
 }
 
 // hostAllowed tells the names that no stranger's page can have.

@@ -124,6 +124,29 @@ func TestStrangersNames(t *testing.T) {
 	require.Equal(t, 200, ask(Handler(open), "GET", "/healthz", func(r *http.Request) { r.Host = "evil.example" }).StatusCode)
 }
 
+// TestPagesElsewhere: a page of another site cannot make its visitor's browser
+// have work done here; a link on it leads here, and our own page is served.
+func TestPagesElsewhere(t *testing.T) {
+	o := options(&fake{})
+	o.Profiles = true
+	h := Handler(o)
+	for _, c := range []struct {
+		site, dest string
+		code       int
+	}{
+		{"", "", 200}, {"same-origin", "empty", 200}, {"none", "document", 200}, {"cross-site", "document", 200},
+		{"cross-site", "image", 403}, {"cross-site", "empty", 403}, {"cross-site", "iframe", 403}, {"cross-site", "script", 403}, {"cross-site", "", 403},
+	} {
+		for _, path := range []string{"/metrics", "/api/v1/status", "/debug/pprof/heap"} {
+			r := ask(h, "GET", path, func(r *http.Request) {
+				r.Header.Set("Sec-Fetch-Site", c.site)
+				r.Header.Set("Sec-Fetch-Dest", c.dest)
+			})
+			require.Equal(t, c.code, r.StatusCode, "%s for %q of %q", path, c.dest, c.site)
+		}
+	}
+}
+
 func TestReload(t *testing.T) {
 	o := options(&fake{})
 	var refusal error
