@@ -2,6 +2,7 @@ package statuscmd
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/tunnelpool/pool/internal/status"
@@ -62,6 +63,16 @@ func (v view) head(p *printer) {
 		if text := reasons(r.Door.Rejected); text != "" {
 			p.line(cell{"Door ", faint}, cell{"refused: " + text, normal})
 		}
+	}
+	all := slices.Concat(r.Services, r.Forwards)
+	down := 0
+	for _, s := range all {
+		if !s.Up {
+			down++
+		}
+	}
+	if down > 0 { // of hundreds, it may be off the screen
+		p.line(cell{"Down ", bad}, cell{fmt.Sprintf("%d of %d services and forwards", down, len(all)), normal})
 	}
 }
 

@@ -43,6 +43,7 @@ Pool  32 idle of 1024, 1 in use, 0 waiting; 10 hits, 2 misses, 0 timeouts
       closed: full 9, dead 3
 Users 1 open, 0 waiting; 10 streams, 2 carried
 Door  refused: proof 3
+Down  1 of 2 services and forwards
 
 Sessions 1
 CLIENT  ADDRESS           KEY      SINCE    RTT  USERS  IDLE  CARRIERS
