@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"github.com/gofrs/flock"
 )
 
 // ControlPath is the socket of a program in a state directory. A server and a client
@@ -60,6 +62,13 @@ func listenControl(path string) (net.Listener, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return nil, err
 	}
+	// One at a time: programs that start together would each take the other's
+	// socket for left behind.
+	lock := flock.New(path + ".lock")
+	if err := lock.Lock(); err != nil {
+		return nil, err
+	}
+	defer lock.Unlock()
 	if err := removeStale(path); err != nil {
 		return nil, err
 	}

@@ -10,8 +10,10 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
 
@@ -37,7 +39,7 @@ func TestControlSocket(t *testing.T) {
 	require.Equal(t, fs.FileMode(0o700), of.Mode().Perm())
 	left, err := os.ReadDir(dir)
 	require.NoError(t, err)
-	require.Len(t, left, 1, "nothing else is left there")
+	require.Len(t, left, 2, "the socket, its lock, and nothing else")
 
 	o := options(&fake{})
 	o.Hosts = nil
@@ -93,4 +95,34 @@ func TestNoSocketThere(t *testing.T) {
 	_, err = Control(filepath.Join(dir, strings.Repeat("d", maxSocketPath)), "tunnel-server").Report(t.Context())
 	require.ErrorIs(t, err, ErrTooLong)
 	require.ErrorContains(t, err, "--state-dir")
+}
+
+// TestControlSocketOfMany: of programs that start at the same moment, where one has
+// left its socket behind, one gets it and knows.
+func TestControlSocketOfMany(t *testing.T) {
+	path := filepath.Join(socketDir(t), "p.sock")
+	for range 20 {
+		stale, err := net.ListenUnix("unix", &net.UnixAddr{Net: "unix", Name: path})
+		require.NoError(t, err)
+		stale.SetUnlinkOnClose(false)
+		stale.Close()
+		var mu sync.Mutex // guards got
+		var got []net.Listener
+		var all sync.WaitGroup
+		for range 8 {
+			all.Go(func() {
+				l, err := ListenControl(path)
+				if err != nil {
+					assert.ErrorIs(t, err, ErrInUse)
+					return
+				}
+				mu.Lock()
+				defer mu.Unlock()
+				got = append(got, l)
+			})
+		}
+		all.Wait()
+		require.Len(t, got, 1)
+		require.NoError(t, got[0].Close())
+	}
 }

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -47,7 +48,12 @@ type Listeners struct {
 	log      pool.Logger
 	admin    net.Listener // nil without --admin
 	control  net.Listener // nil before OpenControl, and if it cannot be had
+	awaited  string       // the socket's path while another program has it
 }
+
+// controlRetry is how often a socket is tried for that another program has: the
+// predecessor's, which stops once its streams have ended.
+const controlRetry = 2 * time.Second
 
 // Open opens the address of --admin, if there is one.
 func Open(ctx context.Context, s Settings, log pool.Logger) (*Listeners, error) {
@@ -65,8 +71,12 @@ func Open(ctx context.Context, s Settings, log pool.Logger) (*Listeners, error) 
 // need be: it is for a start that nothing stops any more. That it cannot have the
 // socket stops no program.
 func (l *Listeners) OpenControl(stateDir, program string) {
-	control, err := ListenControl(ControlPath(stateDir, program))
+	path := ControlPath(stateDir, program)
+	control, err := ListenControl(path)
 	if err != nil {
+		if errors.Is(err, ErrInUse) {
+			l.awaited = path
+		}
 		pool.Tell(l.log, slog.LevelWarn, "no_control_socket", pool.Facts{"error", err},
 			"%v; the commands 'status' and 'key' do not reach this program", err)
 		return
@@ -105,16 +115,47 @@ func (l *Listeners) run(ctx context.Context, p Program) {
 		Metrics: lazily(func() http.Handler { return l.metrics(p.Collector) })}
 	var tasks sync.WaitGroup
 	defer tasks.Wait()
-	if l.control != nil {
-		control := o
-		control.Reload = p.Reload
-		tasks.Go(func() { l.serve(ctx, l.control, Handler(control)) }) // ends with ctx
-	}
+	control := o
+	control.Reload = p.Reload
+	tasks.Go(func() { // ends with ctx
+		if on := l.awaitControl(ctx); on != nil {
+			l.serve(ctx, on, Handler(control))
+		}
+	})
 	if l.admin != nil {
 		o.Profiles, o.Hosts = l.settings.Profiles, HostsOf(l.settings.Address, l.admin)
 		l.tell()
 		tasks.Go(func() { sampler.Run(ctx) })                  // ends with ctx
 		tasks.Go(func() { l.serve(ctx, l.admin, Handler(o)) }) // likewise
+	}
+}
+
+// awaitControl is the socket, once another program has let it go if need be; nil if
+// it cannot be had, or ctx ends.
+func (l *Listeners) awaitControl(ctx context.Context) net.Listener {
+	if l.control != nil || l.awaited == "" {
+		return l.control
+	}
+	retry := time.NewTicker(controlRetry)
+	defer retry.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-retry.C:
+		}
+		on, err := ListenControl(l.awaited)
+		switch {
+		case err == nil && ctx.Err() != nil:
+			on.Close()
+			return nil
+		case err == nil:
+			pool.Tell(l.log, slog.LevelInfo, "control_socket", pool.Facts{"path", l.awaited}, "The control socket is free: the commands 'status' and 'key' reach this program now")
+			return on
+		case !errors.Is(err, ErrInUse):
+			pool.Tell(l.log, slog.LevelWarn, "no_control_socket", pool.Facts{"error", err}, "%v", err)
+			return nil
+		}
 	}
 }
 

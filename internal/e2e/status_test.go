@@ -174,6 +174,8 @@ func TestOneStateDirectoryForTwo(t *testing.T) {
 	second := at.start("tunnel-server", "--listen", "127.0.0.1:0", "--bind", "127.0.0.1")
 	second.line(`WARN +no control socket ` + filepath.Join(at.state, "tunnel-server.sock") + `: another running program has it`)
 	second.line(listening)
+	third := at.start("tunnel-server", "--listen", "127.0.0.1:0", "--bind", "127.0.0.1")
+	third.line(`WARN +no control socket `)
 	second.stop()
 	beside := at.start("tunnel-client", "--server", first.line(listening)[1], "-R", "0:1")
 	beside.line(`Service "localhost:1" is up`)
@@ -183,6 +185,9 @@ func TestOneStateDirectoryForTwo(t *testing.T) {
 	require.Contains(t, at.prints("tunnel-server", "key", "revoke", "default"), "The running server has ended its connections.")
 	first.line(`no client is let in`)
 	first.stop()
+	third.line(`The control socket is free`)
+	require.Contains(t, at.prints("tunnel-server", "status"), third.line(listening)[1])
+	third.stop()
 	require.Contains(t, at.prints("tunnel-server", "key", "revoke", "default"), "No server was found running")
 }
 
