@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/signal"
 	"strings"
@@ -70,12 +71,21 @@ func Run(ctx context.Context, root *cobra.Command, args []string, stdout, stderr
 		return 0
 	}
 	err = settings.From(c.Context()).Explain(err)
-	fmt.Fprintf(stderr, "%s: %s\n", root.Name(), Line(err))
+	fmt.Fprintf(stderr, "%s: %s%s\n", root.Name(), Line(err), remedy(err))
 	var usage usageError
 	if errors.As(err, &usage) {
 		return exitUsage
 	}
 	return exitFailure
+}
+
+// remedy is what the person can do about a file that the user may not open.
+func remedy(err error) string {
+	var at *fs.PathError
+	if errors.As(err, &at) && errors.Is(at.Err, fs.ErrPermission) {
+		return "; run this as the user whose it is, or as root"
+	}
+	return ""
 }
 
 // ConfigError marks a rejected configuration as a mistake of the caller's, and

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"os"
 	"strings"
@@ -62,6 +63,7 @@ func TestStatus(t *testing.T) {
 		"several lines":       {errors.Join(errors.New("one"), errors.New("two\n\tthree")), 1, "prog: one two three\n"},
 		"a field with a flag": {ConfigError(fmt.Errorf("x: %w", bind), map[string]string{"Bind": "--bind"}), 2, "prog: --bind: odd\n"},
 		"a field without one": {ConfigError(bind, nil), 2, "prog: tunnel: Bind: odd\n"},
+		"a file of another's": {Usage(fmt.Errorf("read: %w", &fs.PathError{Op: "open", Path: "key", Err: fs.ErrPermission})), 2, "prog: read: open key: permission denied; run this as the user whose it is, or as root\n"},
 		"no field":            {ConfigError(errors.New("odd"), map[string]string{"": "--x"}), 2, "prog: odd\n"},
 	} {
 		t.Run(what, func(t *testing.T) {
