@@ -42,9 +42,13 @@ func (c *serverSession) register(r wire.Register) {
 		pool.Tell(c.server.log, slog.LevelWarn, "service_denied", c.ofClient("service", r.Name, "port", r.Port, "code", code, "reason", reason),
 			"%s: service %q on port %d denied: %s", c.name(), r.Name, r.Port, reason)
 		c.takeDown(r.Ref) // what was up under it
+		c.mu.Lock()
+		c.denied.add(r, reason)
+		c.mu.Unlock()
 		c.link.Send(wire.Registered{Ref: r.Ref, Code: code, Text: reason})
 		return
 	}
+	c.allowed(r.Ref)
 	public := sv.public.Addr()
 	pool.Tell(c.server.log, slog.LevelInfo, "service_up",
 		c.ofClient("service", r.Name, "group", r.Group, "network", public.Network(), "public", public),

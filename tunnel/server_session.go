@@ -64,6 +64,7 @@ type serverSession struct {
 	mu      sync.Mutex          // guards what follows
 	stopped bool                // no stream is opened any more
 	refs    map[uint16]*backend // what streams are opened for
+	denied  deniedServices
 }
 
 // name is the client's, quoted: a peer chose it.

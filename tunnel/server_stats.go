@@ -13,7 +13,7 @@ import (
 type ServerStats struct {
 	Sessions  int              // clients connected
 	Clients   []SessionStatus  // those, the longest connected first
-	Services  []ServiceStatus  // services with an open port, by client
+	Services  []ServiceStatus  // services with an open port, and those that are denied, by client
 	Forwards  []ServiceStatus  // targets that users of clients may reach, by client
 	Streams   uint64           // streams opened, those of users offered again included
 	Carried   uint64           // of those, the ones on a carrier, for want of an idle connection
@@ -59,7 +59,9 @@ func (s *Server) Stats() ServerStats {
 		now := c.status()
 		st.Clients, st.Pools = append(st.Clients, now), append(st.Pools, now.Pool)
 		st.Forwards = append(st.Forwards, c.forwards.status(c.who.Name)...)
+		st.Services = append(st.Services, c.deniedNow()...)
 	}
+	slices.SortFunc(st.Services, byClient)
 	return st
 }
 
@@ -90,7 +92,7 @@ func (c *serverSession) status() SessionStatus {
 	return st
 }
 
-// servicesNow lists the services whose ports are open, by client, and counts the
+// servicesNow lists the services whose ports are open, in no order, and counts the
 // users who wait.
 func (s *Server) servicesNow() (all []ServiceStatus, waiting int) {
 	s.mu.Lock()
@@ -109,8 +111,7 @@ func (s *Server) servicesNow() (all []ServiceStatus, waiting int) {
 			all = append(all, st)
 		}
 	}
-	s.mu.Unlock() // users wait for it
-	slices.SortFunc(all, byClient)
+	s.mu.Unlock() // users wait for it; so they are not sorted before
 	return all, waiting
 }
 

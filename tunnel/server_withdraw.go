@@ -14,6 +14,7 @@ func (c *serverSession) withdraw(m wire.Withdraw) {
 		c.takeRestDown()
 	} else {
 		c.takeDown(m.Ref)
+		c.allowed(m.Ref)
 	}
 	c.link.Send(wire.Withdrawn(m))
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"testing"
 	"time"
 
@@ -118,6 +119,43 @@ func TestWaitingUsersAreCounted(t *testing.T) {
 	require.False(t, web.Up)
 	require.Contains(t, web.Reason, "away")
 	require.Empty(t, h.Stats().Clients)
+}
+
+// TestDeniedServicesAreTold: who looks at the server sees what a client may not have,
+// as long as it wants it.
+func TestDeniedServicesAreTold(t *testing.T) {
+	h := startServer(t, pool.TLSPlain)
+	cfg := h.clientConfig(startTarget(t, echo))
+	cfg.Services = append(cfg.Services, Service{Name: "low", Port: 1, Target: "127.0.0.1:2"})
+	g := runClient(t, cfg)
+	until := func(what string, ok func(all []ServiceStatus) bool) {
+		t.Helper()
+		eventually(t, func() bool { return ok(h.Stats().Services) }, func() string { return fmt.Sprintf("%s: %+v", what, h.Stats().Services) })
+	}
+	until("it is told", func(all []ServiceStatus) bool { return len(all) == 2 && all[1].Up })
+	low := serviceNamed(t, h.Stats().Services, "low")
+	require.False(t, low.Up)
+	require.Equal(t, serviceNamed(t, h.Stats().Services, "web").Client, low.Client)
+	require.Contains(t, low.Reason, "denied: port 1 is not among those")
+	require.Empty(t, low.Addr)
+
+	less := cfg
+	less.Services = cfg.Services[:1]
+	_, err := g.Reconfigure(less)
+	require.NoError(t, err)
+	until("it is not wanted any more", func(all []ServiceStatus) bool { return len(all) == 1 })
+	_, err = g.Reconfigure(cfg)
+	require.NoError(t, err)
+	until("it is again", func(all []ServiceStatus) bool { return len(all) == 2 })
+	again := less
+	again.Services = append(slices.Clone(less.Services), Service{Name: "low", Target: "127.0.0.1:2"})
+	_, err = g.Reconfigure(again)
+	require.NoError(t, err)
+	until("it has another port", func(all []ServiceStatus) bool { return len(all) == 2 && all[0].Up && all[1].Up })
+	g.Close()
+	until("the client is gone", func(all []ServiceStatus) bool {
+		return len(all) <= 2 && !slices.ContainsFunc(all, func(s ServiceStatus) bool { return s.Up })
+	})
 }
 
 // TestForwardTraffic: users come at the client, targets are dialed at the server.
