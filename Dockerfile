@@ -2,7 +2,7 @@
 #   docker build --target server -t tunnelpool/server .
 #   docker build --target client -t tunnelpool/client .
 # docs/INSTALL.md tells how to run them.
-ARG GO_IMAGE=docker.io/library/golang:1.26
+ARG GO_IMAGE=golang:1.26
 
 FROM ${GO_IMAGE} AS build
 WORKDIR /src
