@@ -137,7 +137,10 @@ func TestMalformedSources(t *testing.T) {
 		require.Equal(t, wire.BadRequest, r.Code, r.Text)
 		require.Contains(t, r.Text, "the prefixes of users: ")
 	}
-	require.Empty(t, h.Stats().Services)
+	for _, service := range h.Stats().Services {
+		require.False(t, service.Up)
+		require.Contains(t, service.Reason, "denied: the prefixes of users: ")
+	}
 	h.log.clean(t)
 }
 

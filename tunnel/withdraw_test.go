@@ -62,7 +62,8 @@ func TestRegisterAgain(t *testing.T) {
 	require.Error(t, err)
 
 	require.Equal(t, wire.PortNotAllowed, register(wire.Register{Port: 1, Name: "b"}).Code)
-	require.Empty(t, h.Stats().Services, "a denial takes it down")
+	require.False(t, h.Stats().Services[0].Up, "a denial takes it down")
+	require.Len(t, h.Stats().Services, 1)
 }
 
 // TestWithdrawRest: what a client had in a former session and does not register
