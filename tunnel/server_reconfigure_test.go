@@ -263,8 +263,9 @@ func TestReconfigureConcurrently(t *testing.T) {
 			}
 		})
 	}
-	for range 3 {
-		time.Sleep(300 * time.Millisecond)
+	for range 30 {
+		before := h.log.count(" joined ")
+		eventually(t, func() bool { return h.log.count(" joined ") >= before+2 }, h.log.text) // what changed, and a way that was cut
 		line.cut()
 		line.mend()
 	}

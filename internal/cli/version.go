@@ -19,6 +19,10 @@ type Build struct {
 	Go      string // version of Go
 }
 
+// noVersion begins what Go makes up where no release came before: date and commit,
+// which are told anyhow.
+const noVersion = "v0.0.0-"
+
 // ThisBuild reads what the build has left in the program.
 func ThisBuild() Build {
 	info, ok := debug.ReadBuildInfo()
@@ -41,7 +45,7 @@ func readBuild(info *debug.BuildInfo, version, commit, date string) Build {
 			modified = s.Value == "true"
 		}
 	}
-	if b.Version == "(devel)" {
+	if b.Version == "(devel)" || strings.HasPrefix(b.Version, noVersion) {
 		b.Version = ""
 	}
 	if modified && !strings.HasSuffix(b.Version, "+dirty") { // which is Go's word for it

@@ -30,6 +30,10 @@ func TestReadBuild(t *testing.T) {
 	}{
 		{info: info(""), want: "devel, go1.25.0"},
 		{info: info("(devel)"), want: "devel, go1.25.0"},
+		{info: info("v0.0.0-20261121100000-0123456789ab+dirty", "vcs.revision", revision, "vcs.time", at, "vcs.modified", "true"),
+			want: "devel+dirty, commit 0123456789ab, " + at + ", go1.25.0"},
+		{info: info("v0.0.0-20261121100000-0123456789ab", "vcs.revision", revision, "vcs.time", at, "vcs.modified", "false"),
+			want: "devel, commit 0123456789ab, " + at + ", go1.25.0"},
 		{info: info("v1.2.3"), want: "v1.2.3, go1.25.0"}, // go install …@v1.2.3
 		{info: info("(devel)", "vcs.revision", revision, "vcs.time", at, "vcs.modified", "false"),
 			want: "devel, commit 0123456789ab, " + at + ", go1.25.0"},
