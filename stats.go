@@ -1,6 +1,7 @@
 package pool
 
 import (
+	"cmp"
 	"maps"
 	"time"
 )
@@ -47,6 +48,40 @@ type Stats struct {
 	Handshakes int                     // server: connections between accept and admission
 	Closed     map[CloseReason]uint64  // connections that left, by reason
 	Rejected   map[RejectReason]uint64 // server: connections that never entered, by reason
+}
+
+// Add returns both as one, for who shows several pools together. Of Interval there
+// is no sum: it is s's, or other's where s has none.
+func (s Stats) Add(other Stats) Stats {
+	s.Idle += other.Idle
+	s.Out += other.Out
+	s.Waiting += other.Waiting
+	s.Capacity += other.Capacity
+	s.Interval = cmp.Or(s.Interval, other.Interval)
+	s.Created += other.Created
+	s.HandedOut += other.HandedOut
+	s.Hits += other.Hits
+	s.Waited += other.Waited
+	s.WaitTime += other.WaitTime
+	s.Waits = s.Waits.Add(other.Waits)
+	s.Timeouts += other.Timeouts
+	s.Dialing += other.Dialing
+	s.Dialed += other.Dialed
+	s.DialFailures += other.DialFailures
+	s.Handshakes += other.Handshakes
+	s.Closed = addCounts(s.Closed, other.Closed)
+	s.Rejected = addCounts(s.Rejected, other.Rejected)
+	return s
+}
+
+// addCounts sums up two maps, in one that is nobody else's.
+func addCounts[K comparable](a, b map[K]uint64) map[K]uint64 {
+	sum := make(map[K]uint64, len(a)+len(b))
+	maps.Copy(sum, a)
+	for k, n := range b {
+		sum[k] += n
+	}
+	return sum
 }
 
 type counters struct {

@@ -1,6 +1,7 @@
 package pool
 
 import (
+	"reflect"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -36,4 +37,39 @@ func TestHitsAndWaits(t *testing.T) {
 		require.Equal(t, s.WaitTime, s.Waits.Sum)
 		require.InDelta(t, 40*time.Millisecond, s.Waits.Quantile(0.25), float64(10*time.Millisecond))
 	})
+}
+
+// TestStatsAdd: every field has its part in the sum, and nothing of it is shared.
+func TestStatsAdd(t *testing.T) {
+	var of func(v reflect.Value, n int64)
+	of = func(v reflect.Value, n int64) { // n in every number
+		switch v.Kind() {
+		case reflect.Int, reflect.Int64:
+			v.SetInt(n)
+		case reflect.Uint64:
+			v.SetUint(uint64(n))
+		case reflect.Map:
+			v.Set(reflect.MakeMap(v.Type()))
+			count := reflect.New(v.Type().Elem()).Elem()
+			of(count, n)
+			v.SetMapIndex(reflect.ValueOf("why").Convert(v.Type().Key()), count)
+		case reflect.Struct:
+			for i := range v.NumField() {
+				of(v.Field(i), n)
+			}
+		}
+	}
+	var a, b, want Stats
+	of(reflect.ValueOf(&a).Elem(), 1)
+	of(reflect.ValueOf(&b).Elem(), 2)
+	of(reflect.ValueOf(&want).Elem(), 3)
+	for s, n := range map[*Stats]uint64{&a: 1, &b: 2, &want: 3} {
+		s.Waits = Histogram{Bounds: histogramBounds[:1], Counts: []uint64{n, n}, Sum: time.Duration(n)}
+	}
+	want.Interval = 1
+	require.Equal(t, want, a.Add(b))
+	require.EqualValues(t, 1, a.Closed["why"])
+	require.EqualValues(t, 1, a.Waits.Counts[0])
+	require.Equal(t, b.Interval, Stats{}.Add(b).Interval)
+	require.Equal(t, b.Closed, Stats{}.Add(b).Closed)
 }

@@ -103,16 +103,16 @@ func (s *Server) Report() Report {
 		Timeouts: st.Timeouts, Overflow: st.Overflow, Replays: st.Replays, NoAck: st.NoAck,
 	}
 	r.Door = &Door{InFlight: st.Door.InFlight, Rejected: texts(st.Door.Rejected)}
-	r.Pool = poolOf(pool.Stats{})
+	var sum pool.Stats
 	for _, c := range st.Clients {
-		s := Session{
+		c.Pool.Waited += c.Carried // they would have waited
+		sum = sum.Add(c.Pool)
+		r.Sessions = append(r.Sessions, Session{
 			Client: c.Client, Address: c.Addr, Key: c.Key, Since: c.Since, RoundTrip: c.RoundTrip.Seconds(),
 			Open: c.Open, Carriers: c.Carriers, Pool: poolOf(c.Pool), ForwardPool: maybePool(c.Forwarding),
-		}
-		s.Pool.Misses += c.Carried // they would have waited
-		r.Pool.add(s.Pool)
-		r.Sessions = append(r.Sessions, s)
+		})
 	}
+	r.Pool = poolOf(sum)
 	for _, sv := range st.Services {
 		r.Services = append(r.Services, serviceOf(sv, true))
 	}
@@ -202,23 +202,6 @@ func maybePool(s pool.Stats) *Pool {
 	}
 	p := poolOf(s)
 	return &p
-}
-
-func (p *Pool) add(o Pool) {
-	p.Idle += o.Idle
-	p.Out += o.Out
-	p.Waiting += o.Waiting
-	p.Capacity += o.Capacity
-	p.Hits += o.Hits
-	p.Misses += o.Misses
-	p.Timeouts += o.Timeouts
-	p.Created += o.Created
-	for reason, n := range o.Closed {
-		p.Closed[reason] += n
-	}
-	for reason, n := range o.Rejected {
-		p.Rejected[reason] += n
-	}
 }
 
 // texts has a map's keys as text; it is never nil.

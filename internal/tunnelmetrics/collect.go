@@ -157,8 +157,8 @@ func (c *collection) session(s tunnel.SessionStatus) {
 	sum.RoundTrip = max(sum.RoundTrip, s.RoundTrip)
 	sum.Open += s.Open
 	sum.Carriers += s.Carriers
-	sum.Pool = addPools(sum.Pool, s.Pool)
-	sum.Forwarding = addPools(sum.Forwarding, s.Forwarding)
+	sum.Pool = sum.Pool.Add(s.Pool)
+	sum.Forwarding = sum.Forwarding.Add(s.Forwarding)
 }
 
 func (c *collection) services(kind string, all []tunnel.ServiceStatus, usersHere bool) {
@@ -211,34 +211,6 @@ func (c *collection) send() {
 			c.to <- poolmetrics.Histogram(serviceFirst, t.FirstByte, labels...)
 		}
 	}
-}
-
-// addPools sums up two pools.
-func addPools(a, b pool.Stats) pool.Stats {
-	a.Idle += b.Idle
-	a.Out += b.Out
-	a.Waiting += b.Waiting
-	a.Capacity += b.Capacity
-	a.Created += b.Created
-	a.HandedOut += b.HandedOut
-	a.Hits += b.Hits
-	a.Waited += b.Waited
-	a.Timeouts += b.Timeouts
-	a.Waits = a.Waits.Add(b.Waits)
-	a.Closed = addCounts(a.Closed, b.Closed)
-	a.Rejected = addCounts(a.Rejected, b.Rejected)
-	return a
-}
-
-// addCounts sums up two maps, in one that is nobody else's.
-func addCounts[K comparable](a, b map[K]uint64) map[K]uint64 {
-	sum := make(map[K]uint64, len(a)+len(b))
-	for _, m := range []map[K]uint64{a, b} {
-		for k, n := range m {
-			sum[k] += n
-		}
-	}
-	return sum
 }
 
 // label is a name as a label's value, which must be UTF-8.
