@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	pool "github.com/tunnelpool/pool"
+	"github.com/tunnelpool/pool/internal/testnet"
 )
 
 func portOf(t testing.TB, addr string) uint16 {
@@ -25,13 +26,12 @@ func portOf(t testing.TB, addr string) uint16 {
 	return uint16(port)
 }
 
-// freePort is one that was free a moment ago.
+// freePort finds a free port that stays free until the test wants it taken.
 func freePort(t testing.TB) uint16 {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	port, err := testnet.FreePort()
 	require.NoError(t, err)
-	defer l.Close()
-	return portOf(t, l.Addr().String())
+	return port
 }
 
 func TestDeniedServices(t *testing.T) {

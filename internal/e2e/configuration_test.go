@@ -38,7 +38,7 @@ func TestDocumentedConfiguration(t *testing.T) {
 			address := server.line(listening)[1]
 			target := web(t, "a page")
 			pi.put("client.yaml", example("For the client", "server: example.com", "server: localhost:"+portOf(t, address), "tunnel.example.com", "localhost",
-				"web: 8080:3000", "web: "+steadyPort(t)+":"+target, "[8081:3001, 3002, 192.168.1.20:3001]", "[0:3001, 3002, 127.0.0.1:3001]", "udp/8053:192.168.1.1:53", "udp/0:127.0.0.1:53",
+				"web: 8080:3000", "web: "+freePort(t)+":"+target, "[8081:3001, 3002, 192.168.1.20:3001]", "[0:3001, 3002, 127.0.0.1:3001]", "udp/8053:192.168.1.1:53", "udp/0:127.0.0.1:53",
 				"db: 5432:db:5432", "db: 0:db:5432", "198.51.100.0/24", "127.0.0.0/8", "http:/healthz", "tcp", "proxy-protocol: {web: v2}", "proxy-protocol: {api: v2}", "/var/lib/tunnelpool", pi.path("state")))
 			client := newHost(t, "").start("tunnel-client", "--config", pi.path("client.yaml"))
 			require.Contains(t, fetch(t, "127.0.0.1:"+portOf(t, client.public("web"))), "a page")

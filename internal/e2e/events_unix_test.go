@@ -93,7 +93,7 @@ func stand(t *testing.T, p *process) {
 func TestJSONLog(t *testing.T) {
 	t.Parallel()
 	const everything = "--log-level=debug --log-format=json"
-	port, key := steadyPort(t), newKey()
+	port, key := freePort(t), newKey()
 	server := newHost(t, key).start("tunnel-server", append(strings.Fields(everything),
 		"--listen", "127.0.0.1:0", "--bind", "127.0.0.1", "--allow-ports", port, "--wait", "1s")...)
 	address := server.line(`"event":"started".*"listener":"([^"]+)"`)[1]

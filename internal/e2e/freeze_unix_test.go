@@ -61,7 +61,7 @@ func freezeOne(t *testing.T, whom string, heartbeat, freeze time.Duration, verdi
 	wait := freeze + 10*time.Second // for users; above the freeze, so that all can be served
 	server, address, key := startServer(t, "--heartbeat", heartbeat.String(), "--wait", wait.String())
 	d := openDesk(t, listenHere(t))
-	port := steadyPort(t)
+	port := freePort(t)
 	client := startClient(t, key, address, "--pool-min", "8", "--pool-max", "8", "-R", port+":"+d.address)
 	client.line(`is up: \S+ leads to .* \(8 connections warm`)
 	call := func() visit { return dialer(fromHere).call("127.0.0.1:" + port) }

@@ -17,7 +17,7 @@ import (
 func TestGroup(t *testing.T) {
 	t.Parallel()
 	_, address, key := startServer(t)
-	port := steadyPort(t)
+	port := freePort(t)
 	public := "127.0.0.1:" + port
 	type machine struct {
 		host

@@ -3,7 +3,6 @@ package e2e
 import (
 	"context"
 	"io"
-	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -14,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	pool "github.com/tunnelpool/pool"
+	"github.com/tunnelpool/pool/internal/testnet"
 )
 
 // listening is the server's line with its address.
@@ -33,13 +33,12 @@ func startClient(t *testing.T, key, address string, args ...string) *process {
 	return newHost(t, key).start("tunnel-client", append([]string{"--server", address}, args...)...)
 }
 
-// freePort finds a port that nobody has at the moment.
+// freePort finds a free port that stays free until the test wants it taken.
 func freePort(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	port, err := testnet.FreePort()
 	require.NoError(t, err)
-	defer l.Close()
-	return portOf(t, l.Addr().String())
+	return strconv.Itoa(int(port))
 }
 
 func portOf(t *testing.T, address string) string {
@@ -116,18 +115,3 @@ func user(t *testing.T, address string) net.Conn {
 }
 
 func newKey() string { return pool.NewKey().Text() }
-
-// steadyPort finds a free port that the system gives to nobody who asks for
-// any, so that it stays free while a program that had it is restarted.
-func steadyPort(t *testing.T) string {
-	t.Helper()
-	for range 100 {
-		port := strconv.Itoa(20000 + rand.IntN(10000)) // below the ephemeral ports of the common systems
-		if l, err := net.Listen("tcp", "127.0.0.1:"+port); err == nil {
-			l.Close()
-			return port
-		}
-	}
-	require.Fail(t, "no port is free")
-	return ""
-}

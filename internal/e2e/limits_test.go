@@ -16,7 +16,7 @@ import (
 func TestLimits(t *testing.T) {
 	t.Parallel()
 	_, address, key := startServer(t)
-	web, backup := steadyPort(t), steadyPort(t)
+	web, backup := freePort(t), freePort(t)
 	page, store := newHalves(t), openStream(t)
 	args := documented(t, "LIMITS.md", "tunnel-client", "HOST", address,
 		"8080:3000", web+":"+page.address, "8022:22", backup+":"+store.address, "=50", "=2")
@@ -59,7 +59,7 @@ func TestRatesLong(t *testing.T) {
 		text string
 		bits float64
 	}{{"1Mbit", 1e6}, {"100Mbit", 100e6}} {
-		limited, free := steadyPort(t), steadyPort(t)
+		limited, free := freePort(t), freePort(t)
 		client := startClient(t, key, address, "--rate", "slow="+rate.text,
 			"-R", "slow="+limited+":"+store.address, "-R", "free="+free+":"+other.address)
 		client.line(`Service "slow" is up: `)

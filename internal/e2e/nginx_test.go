@@ -48,7 +48,7 @@ func startNginx(t *testing.T, options, server string) *nginx {
 		n.socket = filepath.Join(dir, "s")
 		listen = "unix:" + n.socket
 	} else {
-		n.port = steadyPort(t)
+		n.port = freePort(t)
 		listen = "127.0.0.1:" + n.port + " " + options
 	}
 	require.NoError(t, os.WriteFile(n.file("conf"), fmt.Appendf(nil, nginxConf, dir, listen, server), 0o600))

@@ -64,7 +64,7 @@ func (m *serviceManager) until(pattern string) {
 // how they do, that they live, and that they stop.
 func TestServiceManager(t *testing.T) {
 	atServer, atClient := newServiceManager(t), newServiceManager(t)
-	tunnel, public, target := steadyPort(t), steadyPort(t), newHalves(t)
+	tunnel, public, target := freePort(t), freePort(t), newHalves(t)
 	key := newKey()
 
 	// The client first: it is not ready while there is no server.

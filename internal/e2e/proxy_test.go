@@ -98,7 +98,7 @@ func TestBehindBalancer(t *testing.T) {
 		site := startNginx(t, "proxy_protocol", told)
 		trust := documented(t, "PROXY.md", "tunnel-server", "10.0.0.0/8", "127.0.0.1")
 		server, address, key := startServer(t, append(trust, "--log-level", "debug")...)
-		public := steadyPort(t)
+		public := freePort(t)
 		client := startClient(t, key, address, "-R", "web="+public+":"+site.port, "--proxy-protocol", "v2")
 		client.line(`Service "web" is up: `)
 		line := inDocument(t, "PROXY.md", `(?m)^(server tunnel .*)$`)
@@ -122,7 +122,7 @@ func startBalancer(t *testing.T, server string) (port string) {
 	if err != nil {
 		t.Skip("haproxy is not installed")
 	}
-	port = steadyPort(t)
+	port = freePort(t)
 	conf := filepath.Join(t.TempDir(), "haproxy.cfg")
 	require.NoError(t, os.WriteFile(conf, fmt.Appendf(nil, `defaults
   mode tcp

@@ -29,7 +29,7 @@ func TestClientKilled(t *testing.T) {
 			at := newHost(t, key)
 			echoing := listenHere(t)
 			serve(t, echoing, repeat)
-			port, echoPort := steadyPort(t), steadyPort(t)
+			port, echoPort := freePort(t), freePort(t)
 			public, echo := "127.0.0.1:"+port, "127.0.0.1:"+echoPort
 			args := []string{"--server", address, "-R", port + ":" + d.address, "-R", echoPort + ":" + echoing.Addr().String()}
 			client := at.start("tunnel-client", args...)
@@ -70,7 +70,7 @@ func TestClientKilled(t *testing.T) {
 // TestServerKilled: the client is back by itself, with its port.
 func TestServerKilled(t *testing.T) {
 	d := openDesk(t, listenHere(t))
-	tunnel, public := steadyPort(t), steadyPort(t)
+	tunnel, public := freePort(t), freePort(t)
 	key := newKey()
 	at := newHost(t, key)
 	serverArgs := []string{"--listen", "127.0.0.1:" + tunnel, "--bind", "127.0.0.1"}

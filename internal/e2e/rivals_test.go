@@ -24,7 +24,7 @@ func TestTwoMachinesOneName(t *testing.T) {
 			t.Parallel()
 			server, address, key := startServer(t)
 			mine, theirs := openDesk(t, listenHere(t)), openDesk(t, listenHere(t))
-			port := steadyPort(t)
+			port := freePort(t)
 			public := "127.0.0.1:" + port
 			first := startClient(t, key, address, "--name", "gate", "-R", port+":"+mine.address)
 			first.line(`is up: `)
@@ -59,7 +59,7 @@ func TestCopiedStateDirectory(t *testing.T) {
 	server, address, key := startServer(t)
 	d := openDesk(t, listenHere(t))
 	original, copied := newHost(t, key), newHost(t, key)
-	args := []string{"--server", address, "-R", steadyPort(t) + ":" + d.address}
+	args := []string{"--server", address, "-R", freePort(t) + ":" + d.address}
 	first := original.start("tunnel-client", args...)
 	public := first.line(`is up: (\S+) leads to`)[1]
 	cp, err := exec.LookPath("cp") // with the control socket, as people do it

@@ -25,7 +25,7 @@ func refuses(t *testing.T, address string) {
 // changes nothing; and what needs a restart is named.
 func TestServerReload(t *testing.T) {
 	t.Parallel()
-	keeps, loses := steadyPort(t), steadyPort(t)
+	keeps, loses := freePort(t), freePort(t)
 	const base = "listen: 127.0.0.1:0\nbind: 127.0.0.1\n"
 	file := newConfigFile(t, base+"allow-ports: ["+keeps+", "+loses+"]\n")
 	key, target := newKey(), echo(t)

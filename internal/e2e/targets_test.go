@@ -23,7 +23,7 @@ func TestTargetsExample(t *testing.T) {
 		replicas[name] = startNginx(t, "", strings.Replace(site, "%s", name, 1))
 	}
 	_, address, key := startServer(t)
-	public := steadyPort(t)
+	public := freePort(t)
 	client := newHost(t, key).start("tunnel-client", documented(t, "TARGETS.md", "tunnel-client",
 		"HOST", address, "8080", public, "3001", replicas["one"].port, "3002", replicas["two"].port)...)
 	client.line(`Service "web" is up: 127\.0\.0\.1:` + public + ` leads to localhost:\d+,localhost:\d+ `)

@@ -45,7 +45,7 @@ func TestUnitsAndExamples(t *testing.T) {
 		{"tunnel-client@.service", "/etc/tunnelpool/%i.yaml", "/etc/tunnelpool/%i.key"},
 	} {
 		t.Run(unit.client, func(t *testing.T) {
-			etc, tunnel, public := t.TempDir(), steadyPort(t), steadyPort(t)
+			etc, tunnel, public := t.TempDir(), freePort(t), freePort(t)
 			place := func(name, text string) string {
 				path := filepath.Join(etc, name)
 				require.NoError(t, os.WriteFile(path, []byte(text), 0o600))
