@@ -3,7 +3,6 @@ package pool
 import (
 	"cmp"
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -92,7 +91,8 @@ func NewClient(cfg ClientConfig) (*Pool, error) {
 	p.pairTimeout = cfg.PairTimeout
 	p.awaitRunning = cfg.AwaitRunning
 	p.handsOut = cfg.Reverse
-	p.client = &dialSide{cfg: cfg, tls: config, planner: planner, wake: make(chan struct{}, 1)}
+	d := &pairing{cfg, config}
+	p.client = &dialSide{connect: d.connect, timeout: cfg.HandshakeTimeout, planner: planner, wake: make(chan struct{}, 1)}
 	return p, nil
 }
 
@@ -257,11 +257,12 @@ func (p *Pool) Overflowed() {
 	p.mu.Unlock()
 }
 
-// dialSide is what only the client role has. The pool's lock guards what
+// dialSide is what the roles have that dial. The pool's lock guards what
 // changes.
 type dialSide struct {
-	cfg     ClientConfig  // never changes
-	tls     *tls.Config   // of cfg.Security, made once; nil: plain
+	connect func(context.Context) (*entry, error) // never changes: a connection that is ready for the pool
+	timeout time.Duration                         // never changes: of connect
+
 	planner *Planner      // decides; maintain.go carries it out
 	wake    chan struct{} // buffered: a pass is wanted now
 

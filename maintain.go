@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
-	"net"
 	"time"
 )
 
@@ -54,57 +52,15 @@ func (p *Pool) planLocked(now time.Time) Step {
 
 // dialOne makes one connection and brings it into the pool.
 func (p *Pool) dialOne(parent context.Context, begun time.Time) {
-	ctx, cancel := context.WithTimeout(parent, p.client.cfg.HandshakeTimeout)
+	ctx, cancel := context.WithTimeout(parent, p.client.timeout)
 	defer cancel()
-	conn, err := p.client.cfg.Dial(ctx)
-	if err == nil && conn == nil {
-		err = errors.New("the dialer returned neither a connection nor an error")
-	}
-	var e *entry
-	if err == nil {
-		e, err = p.secureAndName(ctx, conn)
-	}
+	e, err := p.client.connect(ctx)
 	if parent.Err() != nil && err != nil {
 		err = nil // the pool is ending: no failure of the server's
 	} else if err == nil {
 		err = p.adopt(e)
 	}
 	p.finishDial(begun, e != nil && err == nil, err)
-}
-
-// secureAndName takes a dialed connection through TLS, proof and ID. It owns
-// conn until it returns an entry.
-func (p *Pool) secureAndName(ctx context.Context, conn net.Conn) (*entry, error) {
-	tuneTCP(conn, p.client.cfg.KeepAlive)
-	secured, err := p.client.cfg.Security.secure(ctx, conn, p.client.tls)
-	if err != nil {
-		return nil, err
-	}
-	e := newEntry(secured)
-	secured.SetDeadline(time.Time{})
-	// Closing works on every net.Conn, deadlines do not.
-	stop := context.AfterFunc(ctx, func() { closeBelowTLS(secured) })
-	_, err = io.ReadFull(secured, e.id[:])
-	switch {
-	case !stop():
-		err = fmt.Errorf("read the connection's ID: %w", ctx.Err())
-	case err != nil:
-		err = readIDError(err)
-	case !e.id.valid():
-		err = fmt.Errorf("%w: the server sent %q", ErrBadID, e.id[:])
-	}
-	if err != nil {
-		closeBelowTLS(secured)
-		return nil, err
-	}
-	return e, nil
-}
-
-func readIDError(err error) error {
-	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-		return fmt.Errorf("the server closed the connection instead of naming it: %w", err)
-	}
-	return fmt.Errorf("read the connection's ID: %w", err)
 }
 
 // adopt brings a named connection into the pool. It is never too many: the
