@@ -51,11 +51,6 @@ type ClientConfig struct {
 	// they are spread: at most 100 a second beyond the first MinCap.
 	Overflow bool
 
-	// MaxOpen bounds the pool's connections in all: idle, in holders' hands and
-	// being dialed. At the bound takers wait for one that is put back. Default:
-	// no bound.
-	MaxOpen int
-
 	// Reverse says that this side hands the connections out, with Get, and the
 	// server takes each by the ID that it is named, with Take. The other side's
 	// ServerConfig must say so too.
@@ -66,8 +61,6 @@ type ClientConfig struct {
 }
 
 const (
-	defaultMinCap      = 32
-	defaultClientCap   = 512
 	defaultMinInterval = 100 * time.Millisecond
 	defaultMaxInterval = time.Second
 	defaultMaxDials    = 128
@@ -101,11 +94,14 @@ func (cfg *ClientConfig) fill() error {
 	if cfg.Dial == nil {
 		return errors.New("pool: ClientConfig.Dial is nil")
 	}
-	plan := cfg.planner()
-	if err := plan.fill(); err != nil {
+	if err := cfg.Limits.fillClient(cfg.Reverse); err != nil {
 		return fmt.Errorf("pool: ClientConfig.%w", err)
 	}
-	cfg.Limits, cfg.MaxDials = plan.Limits, plan.MaxDials
+	plan := cfg.planner()
+	if err := plan.fillPace(); err != nil {
+		return fmt.Errorf("pool: ClientConfig.%w", err)
+	}
+	cfg.MaxDials = plan.MaxDials
 	cfg.MinInterval, cfg.MaxInterval = plan.MinInterval, plan.MaxInterval
 	if cfg.HandshakeTimeout < 0 || cfg.PairTimeout < 0 {
 		return fmt.Errorf("pool: ClientConfig.HandshakeTimeout and PairTimeout must not be negative (%v, %v)", cfg.HandshakeTimeout, cfg.PairTimeout)
@@ -122,7 +118,7 @@ func (cfg *ClientConfig) fill() error {
 func (cfg *ClientConfig) planner() PlannerConfig {
 	return PlannerConfig{
 		Limits: cfg.Limits, MinInterval: cfg.MinInterval, MaxInterval: cfg.MaxInterval,
-		MaxDials: cfg.MaxDials, MaxOpen: cfg.MaxOpen, Overflow: cfg.Overflow,
+		MaxDials: cfg.MaxDials, Overflow: cfg.Overflow,
 	}
 }
 

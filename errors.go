@@ -28,6 +28,9 @@ var (
 	// ErrFull: the pool holds as many connections as its limit allows.
 	ErrFull = errors.New("pool is full")
 
+	// ErrTooManyWaiters: as many wait for a connection as Limits.MaxWaiters allows.
+	ErrTooManyWaiters = errors.New("too many wait for a connection")
+
 	// ErrBadKey: the text is not a key. The message says what a key looks like.
 	ErrBadKey = errors.New("malformed key")
 

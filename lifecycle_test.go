@@ -290,7 +290,7 @@ func TestConfigsThatCannotWork(t *testing.T) {
 		"Dial":           {},
 		"Security: TLS":  {Dial: dial, Security: Security{TLS: "9"}},
 		"ServerName":     {Dial: dial, Security: Security{TLS: TLSVerified}},
-		"MinCap, MaxCap": {Dial: dial, Limits: Limits{MinCap: -1}},
+		"MinCap is -1":   {Dial: dial, Limits: Limits{MinCap: -1}},
 		"MinCap 9":       {Dial: dial, Limits: Limits{MinCap: 9, MaxCap: 8}},
 		"PairTimeout":    {Dial: dial, PairTimeout: -1},
 		"MinInterval 2s": {Dial: dial, MinInterval: 2 * time.Second, MaxInterval: time.Second},

@@ -245,7 +245,7 @@ func TestDialFailuresAreToldOnce(t *testing.T) {
 func TestSurplus(t *testing.T) {
 	allModes(t, func(t *testing.T, mode TLSMode) {
 		gate := make(chan string, 1) // where to dial next
-		p := openPair(t, mode, ServerConfig{MaxIdle: 1}, ClientConfig{
+		p := openPair(t, mode, ServerConfig{Limits: Limits{MaxIdle: 1}}, ClientConfig{
 			Limits: Limits{MinCap: 1, MaxCap: 1},
 			Dial: func(ctx context.Context) (net.Conn, error) {
 				select {

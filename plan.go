@@ -58,11 +58,12 @@ type Planner struct {
 }
 
 // PlannerConfig bounds a [Planner]. The fields mean what they mean in
-// [ClientConfig], with the same defaults.
+// [ClientConfig], with the same defaults. Of Limits a planner heeds MinCap, MaxCap,
+// MaxIdle and MaxOpen.
 type PlannerConfig struct {
 	Limits
 	MinInterval, MaxInterval time.Duration
-	MaxDials, MaxOpen        int
+	MaxDials                 int
 	Overflow                 bool
 
 	// Jitter returns a random duration of at least 0 and less than n, which is
@@ -102,8 +103,12 @@ func NewPlanner(cfg PlannerConfig) (*Planner, error) {
 	return newPlanner(cfg), nil
 }
 
-// newPlanner is NewPlanner for a configuration that fill has passed.
+// newPlanner is NewPlanner for a configuration whose Limits one of their fill
+// functions has passed, and the rest fillPace. MinCap may be 0 then.
 func newPlanner(cfg PlannerConfig) *Planner {
+	if cfg.MaxIdle > 0 { // what the sweep would close is not worth a dial
+		cfg.MaxCap = min(cfg.MaxCap, cfg.MaxIdle)
+	}
 	c := controller{
 		minCap: cfg.MinCap, maxCap: cfg.MaxCap,
 		minInterval: cfg.MinInterval, maxInterval: cfg.MaxInterval,
@@ -123,20 +128,19 @@ func newPlanner(cfg PlannerConfig) *Planner {
 // fill puts the defaults in and refuses what cannot work. Its errors begin with
 // the field.
 func (cfg *PlannerConfig) fill() error {
-	if cfg.MinCap < 0 || cfg.MaxCap < 0 || cfg.MaxDials < 0 || cfg.MaxOpen < 0 {
-		return fmt.Errorf("MinCap, MaxCap, MaxDials and MaxOpen must not be negative (%d, %d, %d, %d)", cfg.MinCap, cfg.MaxCap, cfg.MaxDials, cfg.MaxOpen)
+	if err := cfg.Limits.fillPlan(); err != nil {
+		return err
+	}
+	return cfg.fillPace()
+}
+
+// fillPace is fill for what is not in Limits.
+func (cfg *PlannerConfig) fillPace() error {
+	if cfg.MaxDials < 0 {
+		return fmt.Errorf("MaxDials is %d; it must not be negative", cfg.MaxDials)
 	}
 	if cfg.MinInterval < 0 || cfg.MaxInterval < 0 {
 		return errors.New("MinInterval and MaxInterval must not be negative")
-	}
-	if cfg.MaxCap == 0 {
-		cfg.MaxCap = max(defaultClientCap, cfg.MinCap)
-	}
-	if cfg.MinCap == 0 {
-		cfg.MinCap = min(defaultMinCap, cfg.MaxCap)
-	}
-	if cfg.MinCap > cfg.MaxCap {
-		return fmt.Errorf("MinCap %d exceeds MaxCap %d", cfg.MinCap, cfg.MaxCap)
 	}
 	if cfg.MinInterval == 0 {
 		cfg.MinInterval = defaultMinInterval

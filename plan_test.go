@@ -89,10 +89,10 @@ func (p *planning) putBack(n int) {
 
 func TestPlannerConfig(t *testing.T) {
 	for says, cfg := range map[string]PlannerConfig{
-		"PlannerConfig.MinCap, MaxCap": {Limits: Limits{MinCap: -1}},
-		"MinCap 9 exceeds MaxCap 8":    {Limits: Limits{MinCap: 9, MaxCap: 8}},
-		"must not be negative":         {MinInterval: -1},
-		"exceeds MaxInterval":          {MinInterval: time.Minute, MaxInterval: time.Second},
+		"PlannerConfig.MinCap is -1": {Limits: Limits{MinCap: -1}},
+		"MinCap 9 exceeds MaxCap 8":  {Limits: Limits{MinCap: 9, MaxCap: 8}},
+		"must not be negative":       {MinInterval: -1},
+		"exceeds MaxInterval":        {MinInterval: time.Minute, MaxInterval: time.Second},
 	} {
 		_, err := NewPlanner(cfg)
 		require.ErrorContains(t, err, says)
@@ -299,7 +299,7 @@ func TestDocumentedConstants(t *testing.T) {
 
 // TestPlanMaxOpen: what is out and under way counts, whoever waits.
 func TestPlanMaxOpen(t *testing.T) {
-	p := plan(t, PlannerConfig{Limits: Limits{MinCap: 8, MaxCap: 8}, MaxOpen: 10})
+	p := plan(t, PlannerConfig{Limits: Limits{MinCap: 8, MaxCap: 8, MaxOpen: 10}})
 	require.Equal(t, 8, p.dials())
 	p.end(8, DialBrought)
 	p.stock = Stock{Idle: 0, Out: 8, Waiting: 5}
@@ -311,7 +311,7 @@ func TestPlanMaxOpen(t *testing.T) {
 	require.Equal(t, 1, p.pass(time.Second))
 	require.Zero(t, p.pass(time.Minute))
 
-	_, err := NewPlanner(PlannerConfig{MaxOpen: -1})
+	_, err := NewPlanner(PlannerConfig{Limits: Limits{MaxOpen: -1}})
 	require.ErrorContains(t, err, "MaxOpen")
 }
 

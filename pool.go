@@ -56,16 +56,6 @@ const (
 	phaseClosed
 )
 
-// Limits bound a pool.
-type Limits struct {
-	// MinCap and MaxCap bound the capacity: how many idle connections a client
-	// pool aims to keep ready. A server pool has only MaxCap, and refuses
-	// connections beyond it. Connections that are handed out do not count.
-	// Defaults: MinCap 32 or MaxCap if that is lower, MaxCap 512 on a client
-	// pool and 1,024 on a server pool.
-	MinCap, MaxCap int
-}
-
 func newPool(log Logger, limits Limits) *Pool {
 	ctx, cancel := context.WithCancel(context.Background())
 	return &Pool{

@@ -178,13 +178,13 @@ func (p *Pool) detachIdleLocked(why CloseReason) []net.Conn {
 	return conns
 }
 
-// detachSurplusLocked strikes what is idle beyond a server's MaxIdle from the
-// books, those that have been idle for longest first.
+// detachSurplusLocked strikes what is idle beyond MaxIdle from the books, those
+// that have been idle for longest first.
 func (p *Pool) detachSurplusLocked() (conns []net.Conn) {
-	if p.server == nil || p.server.maxIdle == 0 {
+	if p.limits.MaxIdle == 0 {
 		return nil
 	}
-	for p.idle.len > p.server.maxIdle {
+	for p.idle.len > p.limits.MaxIdle {
 		e := p.idle.oldest
 		conns = append(conns, e.conn)
 		p.removeLocked(e, ClosedFull)

@@ -56,13 +56,6 @@ type ServerConfig struct {
 	// there. Otherwise it is lifted at the hand-out.
 	AwaitRunning bool
 
-	// MaxIdle is for a server that knows that its client keeps fewer idle
-	// connections than MaxCap. Those beyond it are closed about once a second,
-	// the ones that have been idle for longest first; new ones are admitted all
-	// the same. A client cannot do this: what it closed might just have been
-	// handed out here. Default: MaxCap.
-	MaxIdle int
-
 	// Reverse says that the client hands the connections out, with Get, and this
 	// side takes each by the ID that the client names, with Take. The other side's
 	// ClientConfig must say so too.
@@ -72,30 +65,20 @@ type ServerConfig struct {
 	Logger Logger // default: silent
 }
 
-const (
-	defaultServerCap   = 1024
-	defaultPairTimeout = 3 * time.Second
-)
+const defaultPairTimeout = 3 * time.Second
 
 // acceptSide is what only the server role has. Its fields never change.
 type acceptSide struct {
 	listener         net.Listener
 	door             *Acceptor // nil without a listener
 	handshakeTimeout time.Duration
-	maxIdle          int // 0: no bound of its own
 }
 
 // NewServer makes a server pool. It hands out from the start; [Pool.Run]
 // accepts and keeps watch. It does not close cfg.Listener on error.
 func NewServer(cfg ServerConfig) (*Pool, error) {
-	if cfg.MaxCap < 0 {
-		return nil, fmt.Errorf("pool: ServerConfig.MaxCap is %d; it must not be negative", cfg.MaxCap)
-	}
-	if cfg.MaxIdle < 0 {
-		return nil, fmt.Errorf("pool: ServerConfig.MaxIdle is %d; it must not be negative", cfg.MaxIdle)
-	}
-	if cfg.MaxCap == 0 {
-		cfg.MaxCap = defaultServerCap
+	if err := cfg.Limits.fillServer(!cfg.Reverse); err != nil {
+		return nil, fmt.Errorf("pool: ServerConfig.%w", err)
 	}
 	if cfg.HandshakeTimeout <= 0 {
 		cfg.HandshakeTimeout = defaultHandshakeTimeout
@@ -105,7 +88,7 @@ func NewServer(cfg ServerConfig) (*Pool, error) {
 	p.pairTimeout = defaultPairTimeout
 	p.onWait = cfg.OnWait
 	p.awaitRunning = cfg.AwaitRunning
-	p.server = &acceptSide{listener: cfg.Listener, handshakeTimeout: cfg.HandshakeTimeout, maxIdle: cfg.MaxIdle}
+	p.server = &acceptSide{listener: cfg.Listener, handshakeTimeout: cfg.HandshakeTimeout}
 	if cfg.Listener != nil {
 		door, err := NewAcceptor(AcceptConfig{
 			TLS: cfg.TLS, TLSConfig: cfg.TLSConfig, Keys: cfg.Keys, ClientIP: cfg.ClientIP,

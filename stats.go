@@ -16,6 +16,9 @@ const (
 	ClosedUnfit      CloseReason = "unfit"      // put back with unread bytes, a call in progress, or a direction over
 	ClosedFull       CloseReason = "full"       // put back into a full pool, or beyond MaxIdle
 	ClosedCleaned    CloseReason = "cleaned"    // Clean or Flush
+	ClosedIdle       CloseReason = "idle"       // idle for Limits.IdleTimeout
+	ClosedAge        CloseReason = "age"        // as old as Limits.MaxAge allows
+	ClosedUses       CloseReason = "uses"       // put back after Limits.MaxUses
 	ClosedDistrusted CloseReason = "distrusted" // Distrust: no younger than one that was found dead
 	ClosedShutdown   CloseReason = "shutdown"   // Drain or Close
 )

@@ -297,8 +297,7 @@ func (cfg *ClientConfig) pool(w wire.Welcome, kind pool.Kind) pool.ClientConfig 
 	return pool.ClientConfig{
 		Dial:        cfg.dial,
 		Security:    cfg.security(cfg.Key.Session(w.Secret[:]), kind, w.Session[:]),
-		Limits:      pool.Limits{MinCap: min(cfg.PoolMin, maxCap), MaxCap: maxCap},
-		MaxOpen:     cfg.maxOpen(),
+		Limits:      pool.Limits{MinCap: min(cfg.PoolMin, maxCap), MaxCap: maxCap, MaxOpen: cfg.maxOpen()},
 		MinInterval: cfg.PoolMinInterval, MaxInterval: cfg.PoolMaxInterval,
 		KeepAlive: cfg.KeepAlive, HandshakeTimeout: handshakeTimeout,
 		AwaitRunning: true, // relay says so, at the ACK

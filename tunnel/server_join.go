@@ -189,8 +189,7 @@ func (s *Server) newSession(link *session.Link, conn net.Conn, h *holder, who wi
 	var err error
 	c.pool, err = pool.NewServer(pool.ServerConfig{
 		HandshakeTimeout: s.cfg.Load().HandshakeTimeout,
-		Limits:           pool.Limits{MaxCap: c.poolMax},
-		MaxIdle:          int(who.PoolMax),
+		Limits:           pool.Limits{MaxCap: c.poolMax, MaxIdle: int(who.PoolMax)},
 		AwaitRunning:     true, // relay says so, at the ACK
 		OnWait:           c.need,
 		Logger:           s.log,

@@ -88,7 +88,7 @@ func (m *Metrics) Collect(to chan<- prometheus.Metric, s pool.Stats, values ...s
 // closeReasons are told from the start, so that a rate sees the first one.
 var closeReasons = []pool.CloseReason{
 	pool.ClosedByHolder, pool.ClosedDead, pool.ClosedUnpaired, pool.ClosedUnfit,
-	pool.ClosedFull, pool.ClosedCleaned, pool.ClosedDistrusted, pool.ClosedShutdown,
+	pool.ClosedFull, pool.ClosedIdle, pool.ClosedAge, pool.ClosedUses, pool.ClosedCleaned, pool.ClosedDistrusted, pool.ClosedShutdown,
 }
 
 // Histogram makes a metric of a histogram.
