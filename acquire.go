@@ -3,18 +3,67 @@ package pool
 import (
 	"cmp"
 	"context"
+	"errors"
+	"fmt"
 	"time"
 )
 
-// discardDead closes a connection that was found dead on its way to a holder.
-func (p *Pool) discardDead(c *Conn) {
+// withhold closes a connection that was found unfit on its way to a holder.
+func (p *Pool) withhold(c *Conn, why CloseReason) {
 	c.retire()
 	p.mu.Lock()
 	p.count.handedOut--
-	p.removeLocked(c.entry, ClosedDead)
+	if c.entry.awaited {
+		p.count.delivered--
+	}
+	p.removeLocked(c.entry, why)
 	p.mu.Unlock()
 	closeBelowTLS(c.entry.conn)
 }
+
+// asLong is a patience that only the context bounds.
+const asLong = time.Duration(-1)
+
+// acquire takes the next connection: an idle one, one dialed beyond MaxOpen where
+// that is wanted, or one that comes before patience and ctx end. With a patience
+// of 0 it does not wait.
+func (p *Pool) acquire(ctx context.Context, patience time.Duration) (*Conn, error) {
+	for {
+		c, w, err := p.popOrWait(patience != 0)
+		c, err = p.settle(ctx, patience, c, w, err)
+		if err != errUnsound {
+			return c, err
+		}
+	}
+}
+
+// settle ends what popOrWait began.
+func (p *Pool) settle(ctx context.Context, patience time.Duration, c *Conn, w *waiter, err error) (*Conn, error) {
+	switch {
+	case err == errOverflow:
+		return p.dialSingle(ctx)
+	case err != nil:
+		return nil, err
+	case c == nil && w == nil:
+		return nil, ErrTimeout
+	case c == nil:
+		if c, err = p.awaitFor(ctx, patience, w, &p.waiters); err != nil {
+			return nil, err
+		}
+	}
+	switch {
+	case p.local.sound(ctx, c):
+		return c, nil
+	case ctx.Err() != nil:
+		return nil, contextError(ctx)
+	}
+	return nil, errUnsound
+}
+
+var (
+	errOverflow = errors.New("pool is full, and may overflow")
+	errUnsound  = errors.New("the connection failed its check")
+)
 
 // popOrWait takes the most recently proven idle connection, or queues the
 // caller, in one critical section. queue false never queues.
@@ -47,7 +96,7 @@ func (p *Pool) popOrWait(queue bool) (*Conn, *waiter, error) {
 		if p.fit(e) {
 			return p.handOver(c), nil, nil
 		}
-		p.discardDead(c)
+		p.withhold(c, ClosedDead)
 	}
 }
 
@@ -63,11 +112,7 @@ func (p *Pool) Get(ctx context.Context) (*Conn, error) {
 	if ctx.Err() != nil {
 		return nil, cmp.Or(p.Err(), contextError(ctx))
 	}
-	c, w, err := p.popOrWait(true)
-	if err != nil || c != nil {
-		return c, err
-	}
-	return p.await(ctx, w, &p.waiters)
+	return p.acquire(ctx, asLong)
 }
 
 // Request is a [Pool.Get] in two steps, for whoever has to know when its place in
@@ -88,16 +133,15 @@ func (p *Pool) Request() Request {
 
 // Wait returns the connection that was asked for, with the errors of [Pool.Get].
 func (r Request) Wait(ctx context.Context) (*Conn, error) {
-	switch {
-	case r.err != nil:
-		return nil, r.err
-	case r.conn == nil:
-		return r.pool.await(ctx, r.waiter, &r.pool.waiters)
-	case ctx.Err() != nil:
+	if r.conn != nil && ctx.Err() != nil {
 		r.pool.Put(r.conn.ID(), r.conn)
 		return nil, contextError(ctx)
 	}
-	return r.conn, nil
+	c, err := r.pool.settle(ctx, asLong, r.conn, r.waiter, r.err)
+	if err == errUnsound {
+		return r.pool.acquire(ctx, asLong)
+	}
+	return c, err
 }
 
 // Take takes the connection with that ID. When it is not idle yet (its ID is
@@ -111,11 +155,22 @@ func (p *Pool) Take(ctx context.Context, id ID) (*Conn, error) {
 	if ctx.Err() != nil {
 		return nil, cmp.Or(p.Err(), contextError(ctx))
 	}
-	c, w, q, err := p.takeOrWait(id, true)
-	if err != nil || c != nil {
-		return c, err
+	return p.take(ctx, id, asLong)
+}
+
+// take is acquire for the connection with that ID.
+func (p *Pool) take(ctx context.Context, id ID, patience time.Duration) (*Conn, error) {
+	c, w, q, err := p.takeOrWait(id, patience != 0)
+	if err == nil && c == nil {
+		c, err = p.awaitFor(ctx, patience, w, q)
 	}
-	return p.await(ctx, w, q)
+	if err == nil && !p.local.sound(ctx, c) {
+		err = ErrNotFound
+	}
+	if err != nil {
+		return nil, err
+	}
+	return c, nil
 }
 
 func (p *Pool) takeOrWait(id ID, queue bool) (*Conn, *waiter, *waiterQueue, error) {
@@ -149,10 +204,20 @@ func (p *Pool) takeOrWait(id ID, queue bool) (*Conn, *waiter, *waiterQueue, erro
 	p.client.tookLocked(p)
 	p.mu.Unlock()
 	if !p.fit(e) {
-		p.discardDead(c)
+		p.withhold(c, ClosedDead)
 		return nil, nil, nil, ErrNotFound
 	}
 	return p.handOver(c), nil, nil, nil
+}
+
+// awaitFor is await with a patience. It costs a timer only where one waits.
+func (p *Pool) awaitFor(ctx context.Context, patience time.Duration, w *waiter, q *waiterQueue) (*Conn, error) {
+	if patience > 0 {
+		limited, cancel := context.WithTimeout(ctx, patience)
+		defer cancel()
+		ctx = limited
+	}
+	return p.await(ctx, w, q)
 }
 
 // await waits for w to be served. Whoever gives up re-checks under the lock
@@ -169,8 +234,9 @@ func (p *Pool) await(ctx context.Context, w *waiter, q *waiterQueue) (*Conn, err
 			}
 			p.count.timeouts++
 			p.count.waits.Observe(time.Since(w.since))
+			err := p.inVainLocked(contextError(ctx))
 			p.mu.Unlock()
-			return nil, contextError(ctx)
+			return nil, err
 		}
 		p.mu.Unlock()
 	}
@@ -178,4 +244,13 @@ func (p *Pool) await(ctx context.Context, w *waiter, q *waiterQueue) (*Conn, err
 		return nil, w.err
 	}
 	return p.handOver(w.conn), nil
+}
+
+// inVainLocked adds to the error of a wait what keeps a single-ended pool's dials
+// from succeeding.
+func (p *Pool) inVainLocked(err error) error {
+	if p.local == nil || p.local.lastErr == nil || err != ErrTimeout {
+		return err
+	}
+	return fmt.Errorf("%w; the last dial failed: %w", err, p.local.lastErr)
 }

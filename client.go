@@ -216,12 +216,7 @@ func (p *Pool) OutgoingGet(id string, timeout time.Duration) (net.Conn, error) {
 	if err != nil {
 		return nil, cmp.Or(p.Err(), err)
 	}
-	c, w, q, err := p.takeOrWait(parsed, timeout > 0)
-	if c == nil && err == nil {
-		ctx, cancel := context.WithTimeout(context.Background(), timeout)
-		defer cancel()
-		c, err = p.await(ctx, w, q)
-	}
+	c, err := p.take(context.Background(), parsed, max(timeout, 0))
 	if err != nil {
 		return nil, fmt.Errorf("connection %s: %w", parsed, err)
 	}

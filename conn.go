@@ -23,9 +23,11 @@ const (
 	connSpoilt = int64(1) << 61 // a direction is over: not worth another holder
 	connRead   = int64(1) << 60 // the holder read, so bytes may be buffered above the socket
 
-	connRunning = int64(1) << 59 // the user timeout is lifted
+	connRunning    = int64(1) << 59 // the user timeout is lifted
+	connBackground = int64(1) << 58 // own handle: something reads on it between the hooks
 
-	connNotes = connRead | connRunning // bits that say nothing of calls or fitness
+	connNotes = connRead | connRunning | connBackground // bits that say nothing of calls or fitness
+	connFlags = connDead | connSpoilt | connNotes
 )
 
 // begin enters a call on the connection; end leaves it.
@@ -53,6 +55,12 @@ func (c *Conn) noteRead() {
 // wasRead tells whether they may.
 func (c *Conn) wasRead() bool { return c.use.Load()&connRead != 0 }
 
+// live tells whether the handle was neither put back nor closed.
+func (c *Conn) live() bool { return c.use.Load()&connDead == 0 }
+
+// inCall tells whether a call is in progress.
+func (c *Conn) inCall() bool { return c.use.Load()&^connFlags != 0 }
+
 // alone tells whoever is in a call that no other is in progress, and that the
 // connection is not spoilt.
 func (c *Conn) alone() bool { return c.use.Load()&^connNotes == 1 }
@@ -73,7 +81,7 @@ func (c *Conn) ID() string { return c.entry.text }
 // on it, see SyscallConn for that. What is read or written there passes by the
 // handle's guard; it must stop before Put.
 func (c *Conn) NetConn() net.Conn {
-	if c.use.Load()&connDead != 0 {
+	if !c.live() {
 		return nil
 	}
 	c.noteRead() // whoever asks may read there
@@ -144,7 +152,7 @@ func (c *Conn) CloseWrite() error {
 // SyscallConn gives access to the socket below, also under TLS, or
 // [errors.ErrUnsupported] where there is none.
 func (c *Conn) SyscallConn() (syscall.RawConn, error) {
-	if c.use.Load()&connDead != 0 {
+	if !c.live() {
 		return nil, net.ErrClosed
 	}
 	if c.entry.raw == nil {

@@ -3,6 +3,7 @@ package pool
 import (
 	"crypto/tls"
 	"net"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -18,8 +19,15 @@ type entry struct {
 
 	userTimeout time.Duration // never changes; TCP_USER_TIMEOUT while idle, 0 for none
 
+	own   *Conn               // never changes; what a local pool's hooks have, else nil
+	born  time.Time           // never changes
+	value atomic.Pointer[any] // what Conn.SetValue keeps; no lock
+
 	state    entryState
 	reserved bool   // out, with its idle place kept
+	single   bool   // made for one holder: never idle
+	awaited  bool   // out, and its holder had to wait for it
+	cleaned  bool   // being checked, and to be closed after that
 	uses     uint64 // hand-outs so far; tells one idle spell from the next
 	holder   *Conn  // who has it, while out
 
@@ -59,16 +67,18 @@ type entryState uint8
 const (
 	stateAdmitting entryState = iota // its ID is being told to the peer
 	stateIdle
+	stateChecking // still in the idle list, for its place there
 	stateOut
 	stateGone
 )
 
 func newEntry(conn net.Conn) *entry {
 	raw := rawConn(conn)
-	return &entry{conn: conn, raw: raw, bulk: batchBelow(conn), userTimeout: userTimeoutOf(raw)}
+	return &entry{conn: conn, raw: raw, bulk: batchBelow(conn), userTimeout: userTimeoutOf(raw), born: time.Now()}
 }
 
-// idleList holds the idle connections, the most recently proven first.
+// idleList holds the idle connections, those that became idle last first. Among
+// them are those that are being checked, which len does not count.
 type idleList struct {
 	newest, oldest *entry
 	len            int
@@ -87,13 +97,33 @@ func (l *idleList) pushNewest(e *entry) {
 
 func (l *idleList) popNewest() *entry {
 	e := l.newest
+	for e != nil && e.state == stateChecking { // they are few
+		e = e.next
+	}
 	if e != nil {
 		l.remove(e)
 	}
 	return e
 }
 
+// setAside keeps e's place, and counts it no more; bringBack undoes it.
+func (l *idleList) setAside(e *entry) {
+	e.state = stateChecking
+	l.len--
+}
+
+func (l *idleList) bringBack(e *entry) {
+	e.state = stateIdle
+	l.len++
+}
+
+// remove takes out one that is idle, unlink one that is set aside.
 func (l *idleList) remove(e *entry) {
+	l.unlink(e)
+	l.len--
+}
+
+func (l *idleList) unlink(e *entry) {
 	if e.prev == nil {
 		l.newest = e.next
 	} else {
@@ -105,7 +135,6 @@ func (l *idleList) remove(e *entry) {
 		e.next.prev = e.prev
 	}
 	e.prev, e.next = nil, nil
-	l.len--
 }
 
 // goneSet remembers the IDs of connections that ended, so that asking for one

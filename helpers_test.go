@@ -61,9 +61,10 @@ func run(t testing.TB, p *Pool) *Pool {
 func requireBooks(t testing.TB, p *Pool) {
 	t.Helper()
 	s := p.Stats()
-	require.Equal(t, s.Created, uint64(s.Idle+s.Out)+sumClosed(s), "%+v", s)
+	require.Equal(t, s.Created, uint64(s.Idle+s.Checking+s.Out)+sumClosed(s), "%+v", s)
 	require.GreaterOrEqual(t, s.Idle, 0)
 	require.GreaterOrEqual(t, s.Out, 0)
+	require.GreaterOrEqual(t, s.HandedOut, s.Hits, "%+v", s)
 }
 
 func sumClosed(s Stats) (sum uint64) {

@@ -46,7 +46,7 @@ func (p *Pool) planLocked(now time.Time) Step {
 		return Step{Again: p.client.planner.Interval()}
 	}
 	return p.client.planner.Plan(now, Stock{
-		Idle: p.idle.len, Out: p.outLocked(), Reserved: p.reserved, Waiting: p.waiters.len,
+		Idle: p.idle.len + p.checking, Out: p.outLocked() - p.singles, Reserved: p.reserved, Waiting: p.waiters.len,
 	})
 }
 
@@ -119,6 +119,9 @@ func (p *Pool) finishDial(begun time.Time, success bool, err error) {
 		outcome = DialFailed
 		d.failed++
 		first, d.told, d.lastFailure = !d.told, true, now
+	}
+	if p.local != nil && outcome != DialAbandoned {
+		p.local.lastErr = err
 	}
 	d.planner.DialEnded(begun, now, outcome)
 	d.wakeLocked()

@@ -30,6 +30,7 @@ type Pool struct {
 
 	server *acceptSide // nil on the client role
 	client *dialSide   // nil on the server role
+	local  *localSide  // beside client where the other side knows nothing of pools
 
 	errorCount atomic.Int64 // the seed API's counter; only AddError moves it
 
@@ -38,9 +39,11 @@ type Pool struct {
 	phase     phase
 	running   bool                // a Run is under way
 	byID      map[ID]*entry       // admitting, idle and out
-	idle      idleList            // most recently proven first
+	idle      idleList            // those that became idle last first
+	checking  int                 // of those, being checked and not to be had
 	admitting int                 // IDs reserved and not yet known to the peer
 	reserved  int                 // of those out, how many have their idle place kept
+	singles   int                 // of those out, how many were made for one holder
 	waiters   waiterQueue         // Get, in order of arrival
 	takers    map[ID]*waiterQueue // Take, for IDs on their way
 	gone      goneSet             // IDs seen and gone
@@ -102,11 +105,11 @@ const (
 // roomLocked reports whether one more connection may become idle. Places
 // promised to those on their way in count as taken.
 func (p *Pool) roomLocked() bool {
-	return p.idle.len+p.reserved+p.admitting < p.limits.MaxCap
+	return p.idle.len+p.checking+p.reserved+p.admitting < p.limits.MaxCap
 }
 
 // outLocked is how many connections are in holders' hands.
-func (p *Pool) outLocked() int { return len(p.byID) - p.idle.len - p.admitting }
+func (p *Pool) outLocked() int { return len(p.byID) - p.idle.len - p.checking - p.admitting }
 
 // offerLocked is the single way in, for new connections and returned ones.
 // On refusal the entry is out of the pool's books, and the caller closes its
@@ -145,6 +148,7 @@ func (p *Pool) offerLocked(e *entry, now time.Time) admission {
 
 func (p *Pool) deliverLocked(w *waiter, e *entry, now time.Time) {
 	w.conn = p.handOutLocked(e)
+	e.awaited = true
 	p.count.delivered++
 	p.count.waits.Observe(now.Sub(w.since))
 	close(w.ready)
@@ -160,6 +164,7 @@ func (p *Pool) failLocked(w *waiter, err error) {
 // handOutLocked makes e's connection its next holder's. e is in no list.
 func (p *Pool) handOutLocked(e *entry) *Conn {
 	e.state = stateOut
+	e.awaited = false
 	e.uses++
 	e.holder = &Conn{entry: e, pool: p}
 	p.count.handedOut++
@@ -170,11 +175,17 @@ func (p *Pool) handOutLocked(e *entry) *Conn {
 // close, after unlocking.
 func (p *Pool) removeLocked(e *entry, why CloseReason) {
 	switch e.state {
-	case stateGone:
+	case stateGone, stateAdmitting: // in no books: not any more, or not yet
 		return
 	case stateIdle:
 		p.idle.remove(e)
+	case stateChecking:
+		p.idle.unlink(e)
+		p.checking--
 	case stateOut:
+		if e.single {
+			p.singles--
+		}
 		if e.reserved {
 			e.reserved = false
 			p.reserved--
@@ -186,6 +197,9 @@ func (p *Pool) removeLocked(e *entry, why CloseReason) {
 	p.gone.add(e.id)
 	p.failTakersLocked(e.id)
 	p.count.closed[why]++
+	if p.local != nil || p.waiters.len > 0 {
+		p.client.wakeLocked() // there may be room for another one
+	}
 	p.noteEmptyLocked()
 }
 
@@ -220,7 +234,7 @@ func (p *Pool) Put(id string, conn net.Conn) {
 		return
 	}
 	c := handleBelow(conn)
-	if c == nil || c.pool != p || c.entry.text != id {
+	if c == nil || !p.handedOut(c, id) {
 		conn.Close()
 		return
 	}
@@ -230,7 +244,7 @@ func (p *Pool) Put(id string, conn net.Conn) {
 	}
 	// A call in progress decides before the look at buffered bytes: that look
 	// would end a blocked Read, which then could pass for none, or wait for it.
-	clean := c.alone() && !(p.handsOut && c.wasRead() && hasBufferedBytes(conn))
+	clean := c.alone() && !(p.handsOut && c.wasRead() && !e.readElsewhere() && hasBufferedBytes(conn)) && !e.ownSpoilt()
 	c.end()
 	alone, mine := c.retire()
 	if !mine {
@@ -251,7 +265,11 @@ func (p *Pool) Put(id string, conn net.Conn) {
 	p.mu.Lock()
 	p.removeLocked(e, why)
 	p.mu.Unlock()
-	closeBelowTLS(e.conn)
+	if why == ClosedUnfit || why == ClosedDead {
+		closeBelowTLS(e.conn)
+		return
+	}
+	p.partSoon(e)
 }
 
 // putBack offers a returned connection; it answers why it must be closed, or "".
@@ -259,8 +277,11 @@ func (p *Pool) putBack(e *entry) CloseReason {
 	now := time.Now()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if e.state != stateOut {
+	switch {
+	case e.state != stateOut:
 		return "" // flushed meanwhile
+	case e.single:
+		return ClosedSingle
 	}
 	admitted := p.offerLocked(e, now)
 	if p.client != nil && (admitted == kept || admitted == delivered) {

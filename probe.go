@@ -52,7 +52,7 @@ func (p *Pool) fit(e *entry) bool {
 	case livenessDead:
 		return false
 	case livenessReadable:
-		return !p.handsOut
+		return !p.handsOut || e.readElsewhere()
 	}
 	return true
 }

@@ -89,7 +89,7 @@ func (p *Pool) Close() {
 	if p.server != nil && p.server.listener != nil {
 		p.server.listener.Close()
 	}
-	closeAll(idle)
+	p.part(idle)
 	p.wg.Wait()
 }
 
@@ -115,7 +115,7 @@ func (p *Pool) Drain(ctx context.Context) error {
 	if p.server != nil && p.server.listener != nil {
 		p.server.listener.Close()
 	}
-	closeAll(idle)
+	p.part(idle)
 	if emptied != nil {
 		select {
 		case <-emptied:
@@ -134,7 +134,7 @@ func (p *Pool) Clean() {
 	idle := p.detachIdleLocked(ClosedCleaned)
 	p.client.wakeLocked()
 	p.mu.Unlock()
-	closeAll(idle)
+	p.part(idle)
 }
 
 // Flush closes every connection, also those in holders' hands, whose reads and
@@ -142,17 +142,19 @@ func (p *Pool) Clean() {
 // want.
 func (p *Pool) Flush() {
 	p.mu.Lock()
-	conns := p.detachIdleLocked(ClosedCleaned)
+	entries := p.detachIdleLocked(ClosedCleaned)
 	for _, e := range p.byID {
 		if e.state == stateOut {
 			e.holder.retire()
+		}
+		if e.state == stateOut || e.state == stateChecking {
 			p.removeLocked(e, ClosedCleaned)
-			conns = append(conns, e.conn)
+			entries = append(entries, e)
 		}
 	}
 	p.client.wakeLocked()
 	p.mu.Unlock()
-	closeAll(conns)
+	inParallel(entries, func(e *entry) { closeBelowTLS(e.conn) })
 }
 
 func (p *Pool) failWaitersLocked() {
@@ -168,53 +170,38 @@ func (p *Pool) failWaitersLocked() {
 }
 
 // detachIdleLocked strikes all idle connections from the books and returns
-// them for closing outside the lock.
-func (p *Pool) detachIdleLocked(why CloseReason) []net.Conn {
-	conns := make([]net.Conn, 0, p.idle.len)
-	for e := p.idle.newest; e != nil; e = p.idle.newest {
-		conns = append(conns, e.conn)
-		p.removeLocked(e, why)
+// them for closing outside the lock. Those that are being checked follow when
+// that is over.
+func (p *Pool) detachIdleLocked(why CloseReason) []*entry {
+	entries := make([]*entry, 0, p.idle.len)
+	for e := p.idle.newest; e != nil; {
+		next := e.next
+		if e.state == stateChecking {
+			e.cleaned = true
+		} else {
+			entries = append(entries, e)
+			p.removeLocked(e, why)
+		}
+		e = next
 	}
-	return conns
+	return entries
 }
 
 // detachSurplusLocked strikes what is idle beyond MaxIdle from the books, those
 // that have been idle for longest first.
-func (p *Pool) detachSurplusLocked() (conns []net.Conn) {
+func (p *Pool) detachSurplusLocked() (surplus []*entry) {
 	if p.limits.MaxIdle == 0 {
 		return nil
 	}
-	for p.idle.len > p.limits.MaxIdle {
-		e := p.idle.oldest
-		conns = append(conns, e.conn)
-		p.removeLocked(e, ClosedFull)
+	for e := p.idle.oldest; e != nil && p.idle.len > p.limits.MaxIdle; {
+		next := e.prev
+		if e.state == stateIdle {
+			surplus = append(surplus, e)
+			p.removeLocked(e, ClosedFull)
+		}
+		e = next
 	}
-	return conns
-}
-
-// closers is how many connections are closed at once where many are.
-const closers = 32
-
-// closeAll closes in parallel and waits. A connection whose Close blocks, as
-// that of TLS to a dead peer can, holds up no more than its share.
-func closeAll(conns []net.Conn) {
-	if len(conns) == 0 {
-		return
-	}
-	queue := make(chan net.Conn)
-	var wg sync.WaitGroup
-	for range min(closers, len(conns)) {
-		wg.Go(func() {
-			for c := range queue {
-				closeBelowTLS(c)
-			}
-		})
-	}
-	for _, c := range conns {
-		queue <- c
-	}
-	close(queue)
-	wg.Wait()
+	return surplus
 }
 
 // Err says why the pool gives nothing: the configuration that cannot work,

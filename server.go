@@ -136,15 +136,7 @@ func (p *Pool) ServerManager() { _ = p.Run(context.Background()) }
 // in order of arrival; 0 or less does not wait. Its errors are [ErrTimeout],
 // [ErrClosed], or that of [Pool.Err].
 func (p *Pool) ServerGet(timeout time.Duration) (string, net.Conn, error) {
-	c, w, err := p.popOrWait(timeout > 0)
-	if c == nil && err == nil {
-		if w == nil {
-			return "", nil, ErrTimeout
-		}
-		ctx, cancel := context.WithTimeout(context.Background(), timeout)
-		defer cancel()
-		c, err = p.await(ctx, w, &p.waiters)
-	}
+	c, err := p.acquire(context.Background(), max(timeout, 0))
 	if err != nil {
 		return "", nil, err
 	}

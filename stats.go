@@ -21,6 +21,9 @@ const (
 	ClosedUses       CloseReason = "uses"       // put back after Limits.MaxUses
 	ClosedDistrusted CloseReason = "distrusted" // Distrust: no younger than one that was found dead
 	ClosedShutdown   CloseReason = "shutdown"   // Drain or Close
+	ClosedCheck      CloseReason = "check"      // Check said so
+	ClosedDiscarded  CloseReason = "discarded"  // Discard: its holder found it broken
+	ClosedSingle     CloseReason = "single"     // made for one holder, by Fresh or beyond MaxOpen
 )
 
 // RejectFull counts connections that were secured and proven, and found the
@@ -28,9 +31,10 @@ const (
 const RejectFull RejectReason = "full"
 
 // Stats is a pool's state and its counters since it was made.
-// Created = Idle + Out + the sum of Closed, at every instant.
+// Created = Idle + Checking + Out + the sum of Closed, at every instant.
 type Stats struct {
 	Idle     int           // ready to be handed out
+	Checking int           // local: idle, and being checked just now
 	Out      int           // in holders' hands
 	Waiting  int           // Gets and Takes that wait now
 	Capacity int           // idle connections aimed at (client) or allowed (server)
@@ -44,9 +48,12 @@ type Stats struct {
 	Waits     Histogram     // what each of them waited; those that wait now are not in it
 	Timeouts  uint64        // of those that waited, the ones that gave up
 
-	Dialing      int    // client: dials under way
-	Dialed       uint64 // client: dials that brought a connection
-	DialFailures uint64 // client: dials that did not
+	Dialing       int    // client, local: dials under way
+	Dialed        uint64 // client, local: dials that brought a connection
+	DialFailures  uint64 // client, local: dials that did not
+	SetupFailures uint64 // local: connections that Setup refused, which is a failed dial too
+	Checks        uint64 // local: checks made
+	CheckFailures uint64 // local: of those, the ones that failed
 
 	Handshakes int                     // server: connections between accept and admission
 	Closed     map[CloseReason]uint64  // connections that left, by reason
@@ -57,6 +64,7 @@ type Stats struct {
 // is no sum: it is s's, or other's where s has none.
 func (s Stats) Add(other Stats) Stats {
 	s.Idle += other.Idle
+	s.Checking += other.Checking
 	s.Out += other.Out
 	s.Waiting += other.Waiting
 	s.Capacity += other.Capacity
@@ -71,6 +79,9 @@ func (s Stats) Add(other Stats) Stats {
 	s.Dialing += other.Dialing
 	s.Dialed += other.Dialed
 	s.DialFailures += other.DialFailures
+	s.SetupFailures += other.SetupFailures
+	s.Checks += other.Checks
+	s.CheckFailures += other.CheckFailures
 	s.Handshakes += other.Handshakes
 	s.Closed = addCounts(s.Closed, other.Closed)
 	s.Rejected = addCounts(s.Rejected, other.Rejected)
@@ -89,6 +100,7 @@ func addCounts[K comparable](a, b map[K]uint64) map[K]uint64 {
 
 type counters struct {
 	created, handedOut, delivered, waited, timeouts uint64
+	setupFailures, checks, checkFailures            uint64
 
 	waits  Recorder
 	closed map[CloseReason]uint64
@@ -107,6 +119,7 @@ func (p *Pool) Stats() Stats {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	s.Idle = p.idle.len
+	s.Checking = p.checking
 	s.Out = p.outLocked()
 	s.Waiting = p.waiters.len
 	for _, q := range p.takers {
@@ -119,6 +132,7 @@ func (p *Pool) Stats() Stats {
 	s.Waits = p.count.waits.Histogram()
 	s.WaitTime = s.Waits.Sum
 	s.Timeouts = p.count.timeouts
+	s.SetupFailures, s.Checks, s.CheckFailures = p.count.setupFailures, p.count.checks, p.count.checkFailures
 	s.Closed = maps.Clone(p.count.closed)
 	if p.count.full > 0 {
 		s.Rejected[RejectFull] = p.count.full

@@ -1,7 +1,6 @@
 package pool
 
 import (
-	"net"
 	"time"
 )
 
@@ -34,6 +33,7 @@ func (p *Pool) sweepUntil(done <-chan struct{}) {
 			return
 		case now := <-t.C:
 			s.sweep(now)
+			p.local.checkIdle(now)
 		}
 	}
 }
@@ -41,7 +41,7 @@ func (p *Pool) sweepUntil(done <-chan struct{}) {
 // sweep closes idle connections that are too many, and the dead among the others. Each connection is watched from the
 // first sweep after it became idle, and looked at when that brings something.
 func (s *sweeper) sweep(now time.Time) {
-	closeAll(s.collect())
+	s.pool.part(s.collect())
 	left := s.items[:0]
 	for _, it := range s.items {
 		if !s.watch.add(it.entry.raw, it.entry.id) {
@@ -59,14 +59,14 @@ func (s *sweeper) sweep(now time.Time) {
 
 // collect notes the idle connections that are not watched, and returns those
 // that are too many.
-func (s *sweeper) collect() (surplus []net.Conn) {
+func (s *sweeper) collect() (surplus []*entry) {
 	p := s.pool
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	surplus = p.detachSurplusLocked()
 	s.items = s.items[:0]
 	for e := p.idle.newest; e != nil; e = e.next {
-		if s.watch == nil || e.unwatched {
+		if e.state == stateIdle && (s.watch == nil || e.unwatched) {
 			e.unwatched = false
 			s.items = append(s.items, sweepItem{e, e.uses})
 		}
@@ -104,6 +104,10 @@ func (p *Pool) sweepOut(it sweepItem, found liveness, now time.Time) {
 		return
 	}
 	why := ClosedDead
+	if found == livenessReadable && e.readElsewhere() {
+		p.mu.Unlock()
+		return
+	}
 	if found == livenessReadable && !p.handsOut {
 		if e.readableSince.IsZero() {
 			e.readableSince = now

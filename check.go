@@ -1,0 +1,134 @@
+package pool
+
+import (
+	"context"
+	"sync/atomic"
+	"time"
+)
+
+// maxCheckers is how many idle connections are checked at once. Fewer are in a
+// small pool, so that most of it can be had meanwhile.
+const maxCheckers = 8
+
+// checkIdle has those idle connections checked that were last proven alive too
+// long ago, in the background, and those first that have been idle for longest.
+// It begins nothing while former checks are under way.
+func (l *localSide) checkIdle(now time.Time) {
+	if l == nil || l.cfg.Check == nil || l.cfg.CheckEvery < 0 || l.checkers.Load() > 0 {
+		return
+	}
+	p := l.pool
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.phase != phaseOpen {
+		return
+	}
+	var due []sweepItem
+	for e := p.idle.oldest; e != nil; e = e.prev {
+		if e.state == stateIdle && now.Sub(e.provenAt) >= l.cfg.CheckEvery {
+			due = append(due, sweepItem{e, e.uses})
+		}
+	}
+	var next atomic.Int64
+	for range min(maxCheckers, max(p.idle.len/4, 1), len(due)) {
+		l.checkers.Add(1)
+		p.wg.Go(func() { // ends soon after Close, which ends checks
+			defer l.checkers.Add(-1)
+			for i := next.Add(1) - 1; i < int64(len(due)); i = next.Add(1) - 1 {
+				l.checkOne(due[i])
+			}
+		})
+	}
+}
+
+// checkOne checks a connection that is idle. It keeps its place among the idle
+// ones, but nobody gets it.
+func (l *localSide) checkOne(it sweepItem) {
+	p, e := l.pool, it.entry
+	p.mu.Lock()
+	if e.state != stateIdle || e.uses != it.uses || p.phase != phaseOpen {
+		p.mu.Unlock()
+		return // handed out meanwhile, or gone
+	}
+	p.idle.setAside(e)
+	p.checking++
+	p.mu.Unlock()
+
+	err := l.check(p.ctx, e)
+
+	p.mu.Lock()
+	why := p.endCheckLocked(e, err)
+	p.mu.Unlock()
+	switch {
+	case why == "":
+	case err == nil:
+		p.part([]*entry{e})
+	default:
+		closeBelowTLS(e.conn)
+	}
+}
+
+// endCheckLocked brings a checked connection back to its place, or to who waits
+// for it. Otherwise it strikes it from the books and says why; the caller closes
+// it then.
+func (p *Pool) endCheckLocked(e *entry, err error) (why CloseReason) {
+	if e.state != stateChecking {
+		return ClosedByHolder // the hook, or Flush, struck it
+	}
+	switch {
+	case p.phase != phaseOpen:
+		why = ClosedShutdown
+	case err != nil:
+		why = ClosedCheck
+	case e.cleaned:
+		why = ClosedCleaned
+	}
+	if why != "" {
+		p.removeLocked(e, why)
+		return why
+	}
+	p.checking--
+	if p.waiters.len > 0 || p.takers[e.id] != nil {
+		p.idle.unlink(e)
+		p.offerLocked(e, time.Now())
+		return ""
+	}
+	e.provenAt = time.Now()
+	p.idle.bringBack(e)
+	return ""
+}
+
+// check is one look at a connection that is nobody else's at the moment.
+func (l *localSide) check(ctx context.Context, e *entry) error {
+	ctx, cancel := context.WithTimeout(ctx, l.cfg.CheckTimeout)
+	defer cancel()
+	err := l.runHook(ctx, e, l.cfg.Check)
+	l.pool.mu.Lock()
+	defer l.pool.mu.Unlock()
+	l.pool.count.checks++
+	if err != nil {
+		l.pool.count.checkFailures++
+	}
+	return err
+}
+
+// sound reports whether a connection may go to its holder: where it was proven
+// alive too long ago for CheckAtGet, a check says so. One that fails is closed.
+// A nil receiver is a pair's.
+func (l *localSide) sound(ctx context.Context, c *Conn) bool {
+	if l == nil || l.cfg.CheckAtGet == 0 {
+		return true
+	}
+	p, e := l.pool, c.entry
+	p.mu.Lock()
+	recent := l.cfg.CheckAtGet > 0 && time.Since(e.provenAt) < l.cfg.CheckAtGet
+	p.mu.Unlock()
+	if recent {
+		return true
+	}
+	if l.check(ctx, e) == nil {
+		return true
+	}
+	p.withhold(c, ClosedCheck)
+	return false
+}

@@ -1,0 +1,51 @@
+package pool
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+var errHookClosed = errors.New("the hook closed the connection")
+
+// runHook calls a hook on a connection that is nobody else's at the moment,
+// until ctx ends: then the connection is closed, which ends calls that hang.
+func (l *localSide) runHook(ctx context.Context, e *entry, hook func(context.Context, *Conn) error) error {
+	if deadline, ok := ctx.Deadline(); ok {
+		// A connection without deadlines is closed at that time.
+		_ = e.conn.SetDeadline(deadline)
+	}
+	stop := context.AfterFunc(ctx, func() { closeBelowTLS(e.conn) })
+	err := hook(ctx, e.own)
+	switch {
+	case !stop():
+		return fmt.Errorf("not done in time: %w", contextError(ctx))
+	case err != nil:
+		return err
+	case !e.own.live():
+		return errHookClosed
+	}
+	e.own.noteBackground()
+	_ = e.conn.SetDeadline(time.Time{})
+	return nil
+}
+
+// noteBackground remembers, at the end of a hook, whether something that the hook
+// built reads on the connection from now on.
+func (c *Conn) noteBackground() {
+	if c.inCall() {
+		c.use.Or(connBackground)
+		return
+	}
+	c.use.And(^connRead) // the hook's own reads
+}
+
+// ownSpoilt reports whether what was built on a connection met an error there.
+func (e *entry) ownSpoilt() bool { return e.own != nil && e.own.use.Load()&(connSpoilt|connDead) != 0 }
+
+// readElsewhere reports whether what the peer says on an idle connection is read
+// in the background.
+func (e *entry) readElsewhere() bool {
+	return e.own != nil && (e.own.use.Load()&(connBackground|connRead) != 0 || e.own.inCall())
+}

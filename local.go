@@ -1,0 +1,247 @@
+package pool
+
+import (
+	"cmp"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"strconv"
+	"sync/atomic"
+	"time"
+)
+
+// LocalConfig configures [NewLocal]. Zero fields mean the stated defaults.
+//
+// The hooks Setup, Check and Goodbye get the connection's own handle, which
+// lives as long as the connection does. So what Setup builds on it, an
+// *ssh.Client for one, goes on working while the connection is pooled: it is
+// kept with [Conn.SetValue], and each holder has it from [ValueOf]. Where
+// something goes on reading there in the background, unread bytes are its
+// affair, and no sign of a broken connection. A hook has until its context
+// ends, which is also the deadline set on the connection; then the connection
+// is closed. Hooks are called from several goroutines at once, one at a time for
+// each connection, and must not wait for the pool itself.
+type LocalConfig struct {
+	// Network and Address say what to connect to: "tcp", the default, with
+	// "host:port", or "unix" with a path.
+	Network, Address string
+
+	// Dial makes a connection, in place of Network and Address. It must heed ctx,
+	// which ends after ConnectTimeout and with the pool: Close waits for it. It is
+	// called from several goroutines at once.
+	Dial func(ctx context.Context) (net.Conn, error)
+
+	// TLS is cloned for the handshake with the server. An empty ServerName is
+	// Address's host. Nil: no TLS.
+	TLS *tls.Config
+
+	// Setup greets, logs in, or builds on a new connection, before anybody gets
+	// it. An error closes it, and counts as a failed dial.
+	Setup func(ctx context.Context, c *Conn) error
+
+	// Check proves a connection alive, by a request that costs the server
+	// little. An error closes it. It runs in the background, see CheckEvery, and
+	// before a hand-out, see CheckAtGet.
+	Check func(ctx context.Context, c *Conn) error
+
+	// Goodbye takes leave (LOGOUT, QUIT) before the pool closes a connection that
+	// is in order: one that is too old, too many, used up, or not needed any more
+	// because the pool ends. It is not called for one that broke, that its holder
+	// closed or discarded, or that is put back after Close.
+	Goodbye func(ctx context.Context, c *Conn) error
+
+	// CheckEvery is how long ago an idle connection was last proven alive, by
+	// a check or by being put back, when Check looks at it, at most a second
+	// later. While it does, nobody gets the connection. Default 30 s; negative:
+	// never.
+	CheckEvery time.Duration
+
+	// CheckAtGet has getters check what was last proven alive so long ago or
+	// longer. It costs them the server's answer. Default 0: never; negative:
+	// always.
+	CheckAtGet time.Duration
+
+	// ConnectTimeout is the one deadline for dial, TLS and Setup, default 10 s;
+	// CheckTimeout that of Check, default 5 s; GoodbyeTimeout that of Goodbye and
+	// the end of TLS, default 1 s, also where many connections are closed together.
+	ConnectTimeout, CheckTimeout, GoodbyeTimeout time.Duration
+
+	// MinInterval and MaxInterval bound the time between maintenance passes, and
+	// pace dialing, as in [ClientConfig], with the same defaults.
+	MinInterval, MaxInterval time.Duration
+
+	// KeepAlive is the longest idle time before TCP keep-alive probes, default 30 s;
+	// negative: none. See [TuneTCP] for what else depends on it.
+	KeepAlive time.Duration
+
+	// MaxDials bounds the dials under way at once, default 16.
+	MaxDials int
+
+	Limits
+	Logger Logger // default: silent
+}
+
+const (
+	defaultCheckEvery     = 30 * time.Second
+	defaultConnectTimeout = 10 * time.Second
+	defaultCheckTimeout   = 5 * time.Second
+	defaultGoodbyeTimeout = time.Second
+	defaultLocalDials     = 16
+)
+
+// NewLocal makes a single-ended pool: connections to a server that knows
+// nothing of pools, dialed, secured and set up before anybody asks for one. It
+// runs from the start, and until [Pool.Close] or [Pool.Drain]. IDs mean
+// something here only.
+//
+// Holders take a connection with [Pool.Get], and end with [Pool.Put] when it is
+// as good as before, with [Pool.Discard] when it is not; [Pool.Do] does both.
+// A getter that waited in vain is told what keeps dials from succeeding.
+func NewLocal(cfg LocalConfig) (*Pool, error) {
+	if err := cfg.fill(); err != nil {
+		return nil, fmt.Errorf("pool: LocalConfig.%w", err)
+	}
+	plan := cfg.planner()
+	if err := plan.fillPace(); err != nil {
+		return nil, fmt.Errorf("pool: LocalConfig.%w", err)
+	}
+	p := newPool(cfg.Logger, cfg.Limits)
+	p.handsOut = true
+	p.local = &localSide{cfg: cfg, pool: p}
+	p.client = &dialSide{connect: p.local.connect, timeout: cfg.ConnectTimeout, planner: newPlanner(plan), wake: make(chan struct{}, 1)}
+	p.wg.Go(func() { _ = p.Run(context.Background()) }) // ends with Close
+	return p, nil
+}
+
+// fill puts the defaults in and refuses what cannot work. Its errors begin with
+// the field.
+func (cfg *LocalConfig) fill() error {
+	if err := cfg.fillDial(); err != nil {
+		return err
+	}
+	if err := cfg.Limits.fillLocal(); err != nil {
+		return err
+	}
+	if cfg.Check == nil && cfg.CheckAtGet != 0 {
+		return errors.New("CheckAtGet is set, and Check is nil")
+	}
+	if cfg.Check == nil && cfg.CheckEvery > 0 {
+		return errors.New("CheckEvery is set, and Check is nil")
+	}
+	for _, t := range []struct {
+		name     string
+		value    *time.Duration
+		fallback time.Duration
+	}{
+		{"ConnectTimeout", &cfg.ConnectTimeout, defaultConnectTimeout},
+		{"CheckTimeout", &cfg.CheckTimeout, defaultCheckTimeout},
+		{"GoodbyeTimeout", &cfg.GoodbyeTimeout, defaultGoodbyeTimeout},
+	} {
+		if *t.value < 0 {
+			return fmt.Errorf("%s is %v; it must not be negative", t.name, *t.value)
+		}
+		*t.value = cmp.Or(*t.value, t.fallback)
+	}
+	cfg.CheckEvery = cmp.Or(cfg.CheckEvery, defaultCheckEvery)
+	cfg.KeepAlive = cmp.Or(cfg.KeepAlive, defaultKeepAlive)
+	cfg.MaxDials = cmp.Or(cfg.MaxDials, defaultLocalDials)
+	return nil
+}
+
+// fillDial makes Dial of Network and Address, and readies TLS.
+func (cfg *LocalConfig) fillDial() error {
+	switch {
+	case cfg.Dial != nil && (cfg.Address != "" || cfg.Network != ""):
+		return errors.New("Dial is set, and Address or Network too: one of them says where to connect to")
+	case cfg.Dial == nil && cfg.Address == "":
+		return errors.New("Address is empty, and Dial nil: one of them says where to connect to")
+	}
+	if cfg.TLS != nil {
+		cfg.TLS = cfg.TLS.Clone()
+		if cfg.TLS.ServerName == "" && !cfg.TLS.InsecureSkipVerify {
+			host, _, err := net.SplitHostPort(cfg.Address)
+			if err != nil || host == "" {
+				return errors.New("TLS has no ServerName, and there is no host in Address to take in its place")
+			}
+			cfg.TLS.ServerName = host
+		}
+	}
+	if cfg.Dial != nil {
+		return nil
+	}
+	network, address := cmp.Or(cfg.Network, "tcp"), cfg.Address
+	switch network {
+	case "tcp", "tcp4", "tcp6":
+		if _, _, err := net.SplitHostPort(address); err != nil {
+			return fmt.Errorf("Address %q is not host:port: %w", address, err)
+		}
+	case "unix":
+	default:
+		return fmt.Errorf("Network is %q; it can be tcp, tcp4, tcp6 or unix", network)
+	}
+	var dialer net.Dialer
+	cfg.Dial = func(ctx context.Context) (net.Conn, error) { return dialer.DialContext(ctx, network, address) }
+	return nil
+}
+
+// planner is the part of the configuration that the planner has.
+func (cfg *LocalConfig) planner() PlannerConfig {
+	return PlannerConfig{
+		Limits: cfg.Limits, MinInterval: cfg.MinInterval, MaxInterval: cfg.MaxInterval, MaxDials: cfg.MaxDials,
+	}
+}
+
+// localSide is what only the local role has. Its fields never change, but for
+// those that say so.
+type localSide struct {
+	cfg  LocalConfig
+	pool *Pool
+
+	names    atomic.Uint64 // connections named so far
+	checkers atomic.Int64  // checks of idle connections under way
+	lastErr  error         // why the last dial failed; nil after one that did not. The pool's lock guards it
+}
+
+// connect makes one connection: dialed, secured, named and set up.
+func (l *localSide) connect(ctx context.Context) (*entry, error) {
+	conn, err := dialed(l.cfg.Dial(ctx))
+	if err != nil {
+		return nil, err
+	}
+	tuneTCP(conn, l.cfg.KeepAlive)
+	if l.cfg.TLS != nil {
+		secured := tls.Client(batched(conn), l.cfg.TLS)
+		if err := secured.HandshakeContext(ctx); err != nil {
+			conn.Close()
+			return nil, fmt.Errorf("TLS handshake with %v: %w", conn.RemoteAddr(), err)
+		}
+		conn = secured
+	}
+	e := newEntry(conn)
+	e.id = localID(l.names.Add(1))
+	e.text = e.id.String()
+	e.own = &Conn{entry: e, pool: l.pool}
+	if l.cfg.Setup == nil {
+		return e, nil
+	}
+	if err := l.runHook(ctx, e, l.cfg.Setup); err != nil {
+		closeBelowTLS(conn)
+		l.pool.mu.Lock()
+		l.pool.count.setupFailures++
+		l.pool.mu.Unlock()
+		return nil, fmt.Errorf("set up the connection to %v: %w", conn.RemoteAddr(), err)
+	}
+	return e, nil
+}
+
+// localID names connections in the order in which they are made.
+func localID(n uint64) (id ID) {
+	text := strconv.FormatUint(n, 36)
+	for i := range id {
+		id[i] = '0'
+	}
+	copy(id[max(idSize-len(text), 0):], text) // 36^8 are enough for a thousand a second over 89 years
+	return id
+}
