@@ -56,6 +56,10 @@ type ClientConfig struct {
 	// ServerConfig must say so too.
 	Reverse bool
 
+	// Check and CheckEvery are as in ServerConfig, for a pool with Reverse.
+	Check      func(*Conn) error
+	CheckEvery time.Duration
+
 	Limits
 	Logger Logger // default: silent
 }
@@ -76,6 +80,10 @@ func NewClient(cfg ClientConfig) (*Pool, error) {
 	if err != nil {
 		return nil, fmt.Errorf("pool: ClientConfig.Security: %w", err)
 	}
+	look, err := newLook(cfg.Check, cfg.CheckEvery, cfg.Reverse)
+	if err != nil {
+		return nil, fmt.Errorf("pool: ClientConfig.%w", err)
+	}
 	planner, err := NewPlanner(cfg.planner())
 	if err != nil {
 		return nil, err
@@ -83,6 +91,7 @@ func NewClient(cfg ClientConfig) (*Pool, error) {
 	p := newPool(cfg.Logger, cfg.Limits)
 	p.pairTimeout = cfg.PairTimeout
 	p.awaitRunning = cfg.AwaitRunning
+	p.look = look
 	p.handsOut = cfg.Reverse
 	d := &pairing{cfg, config}
 	p.client = &dialSide{connect: d.connect, timeout: cfg.HandshakeTimeout, planner: planner, wake: make(chan struct{}, 1)}

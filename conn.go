@@ -25,14 +25,15 @@ const (
 
 	connRunning    = int64(1) << 59 // the user timeout is lifted
 	connBackground = int64(1) << 58 // own handle: something reads on it between the hooks
+	connLook       = int64(1) << 57 // a look's handle: it neither reads nor writes
 
 	connNotes = connRead | connRunning | connBackground // bits that say nothing of calls or fitness
-	connFlags = connDead | connSpoilt | connNotes
+	connFlags = connDead | connSpoilt | connLook | connNotes
 )
 
 // begin enters a call on the connection; end leaves it.
 func (c *Conn) begin() bool {
-	if c.use.Add(1)&connDead != 0 {
+	if c.use.Add(1)&(connDead|connLook) != 0 {
 		c.use.Add(-1)
 		return false
 	}
@@ -40,6 +41,14 @@ func (c *Conn) begin() bool {
 }
 
 func (c *Conn) end() { c.use.Add(-1) }
+
+// refused says why begin said no.
+func (c *Conn) refused() error {
+	if c.use.Load()&(connDead|connLook) == connLook {
+		return ErrLookOnly
+	}
+	return net.ErrClosed
+}
 
 // spoil keeps the connection from going back to the pool: where a direction is
 // over under TLS, a look at the socket does not tell.
@@ -81,7 +90,7 @@ func (c *Conn) ID() string { return c.entry.text }
 // on it, see SyscallConn for that. What is read or written there passes by the
 // handle's guard; it must stop before Put.
 func (c *Conn) NetConn() net.Conn {
-	if !c.live() {
+	if c.use.Load()&(connDead|connLook) != 0 {
 		return nil
 	}
 	c.noteRead() // whoever asks may read there
@@ -92,7 +101,7 @@ func (c *Conn) NetConn() net.Conn {
 // a Put closes the connection.
 func (c *Conn) Read(b []byte) (int, error) {
 	if !c.begin() {
-		return 0, net.ErrClosed
+		return 0, c.refused()
 	}
 	defer c.end()
 	c.noteRead()
@@ -107,7 +116,7 @@ func (c *Conn) Read(b []byte) (int, error) {
 // the bytes anywhere, a Put closes the connection.
 func (c *Conn) Write(b []byte) (int, error) {
 	if !c.begin() {
-		return 0, net.ErrClosed
+		return 0, c.refused()
 	}
 	defer c.end()
 	n, err := c.entry.write(b)
@@ -125,6 +134,9 @@ func isTimeout(err error) bool {
 // Close ends the connection for both sides and tells the pool. Only the first
 // Close of a live handle does anything.
 func (c *Conn) Close() error {
+	if c.use.Load()&connLook != 0 {
+		return c.refused()
+	}
 	if _, mine := c.retire(); !mine {
 		return nil
 	}
@@ -139,7 +151,7 @@ func (c *Conn) Close() error {
 // A later Put closes the connection.
 func (c *Conn) CloseWrite() error {
 	if !c.begin() {
-		return net.ErrClosed
+		return c.refused()
 	}
 	defer c.end()
 	if half, ok := c.entry.conn.(interface{ CloseWrite() error }); ok {
@@ -170,7 +182,7 @@ func (c *Conn) RemoteAddr() net.Addr { return c.entry.conn.RemoteAddr() }
 // SetDeadline implements net.Conn.
 func (c *Conn) SetDeadline(t time.Time) error {
 	if !c.begin() {
-		return net.ErrClosed
+		return c.refused()
 	}
 	defer c.end()
 	return c.entry.conn.SetDeadline(t)
@@ -179,7 +191,7 @@ func (c *Conn) SetDeadline(t time.Time) error {
 // SetReadDeadline implements net.Conn.
 func (c *Conn) SetReadDeadline(t time.Time) error {
 	if !c.begin() {
-		return net.ErrClosed
+		return c.refused()
 	}
 	defer c.end()
 	return c.entry.conn.SetReadDeadline(t)
@@ -188,7 +200,7 @@ func (c *Conn) SetReadDeadline(t time.Time) error {
 // SetWriteDeadline implements net.Conn.
 func (c *Conn) SetWriteDeadline(t time.Time) error {
 	if !c.begin() {
-		return net.ErrClosed
+		return c.refused()
 	}
 	defer c.end()
 	return c.entry.conn.SetWriteDeadline(t)

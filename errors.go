@@ -31,6 +31,10 @@ var (
 	// ErrTooManyWaiters: as many wait for a connection as Limits.MaxWaiters allows.
 	ErrTooManyWaiters = errors.New("too many wait for a connection")
 
+	// ErrLookOnly: the Check of a pair's pool may look at a connection, not use it:
+	// what it reads would be missing, and what it writes be read by the next user.
+	ErrLookOnly = errors.New("a check of a paired connection may look, not read, write or close")
+
 	// ErrBadKey: the text is not a key. The message says what a key looks like.
 	ErrBadKey = errors.New("malformed key")
 

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"crypto/tls"
-	"errors"
 	"fmt"
 	"net"
 	"strconv"
@@ -125,10 +124,10 @@ func (cfg *LocalConfig) fill() error {
 		return err
 	}
 	if cfg.Check == nil && cfg.CheckAtGet != 0 {
-		return errors.New("CheckAtGet is set, and Check is nil")
+		return wrong("CheckAtGet", "it is set, and Check is nil")
 	}
 	if cfg.Check == nil && cfg.CheckEvery > 0 {
-		return errors.New("CheckEvery is set, and Check is nil")
+		return wrong("CheckEvery", "it is set, and Check is nil")
 	}
 	for _, t := range []struct {
 		name     string
@@ -154,16 +153,16 @@ func (cfg *LocalConfig) fill() error {
 func (cfg *LocalConfig) fillDial() error {
 	switch {
 	case cfg.Dial != nil && (cfg.Address != "" || cfg.Network != ""):
-		return errors.New("Dial is set, and Address or Network too: one of them says where to connect to")
+		return wrong("Dial", "it is set, and Address or Network too; one of them says where to connect to")
 	case cfg.Dial == nil && cfg.Address == "":
-		return errors.New("Address is empty, and Dial nil: one of them says where to connect to")
+		return wrong("Address", "it is empty, and Dial is nil; one of them says where to connect to")
 	}
 	if cfg.TLS != nil {
 		cfg.TLS = cfg.TLS.Clone()
 		if cfg.TLS.ServerName == "" && !cfg.TLS.InsecureSkipVerify {
 			host, _, err := net.SplitHostPort(cfg.Address)
 			if err != nil || host == "" {
-				return errors.New("TLS has no ServerName, and there is no host in Address to take in its place")
+				return wrong("TLS", "it has no ServerName, and there is no host in Address to take in its place")
 			}
 			cfg.TLS.ServerName = host
 		}
@@ -175,15 +174,20 @@ func (cfg *LocalConfig) fillDial() error {
 	switch network {
 	case "tcp", "tcp4", "tcp6":
 		if _, _, err := net.SplitHostPort(address); err != nil {
-			return fmt.Errorf("Address %q is not host:port: %w", address, err)
+			return wrong("Address", "%q is not host:port: %w", address, err)
 		}
 	case "unix":
 	default:
-		return fmt.Errorf("Network is %q; it can be tcp, tcp4, tcp6 or unix", network)
+		return wrong("Network", "%q is not known; it can be tcp, tcp4, tcp6 or unix", network)
 	}
 	var dialer net.Dialer
 	cfg.Dial = func(ctx context.Context) (net.Conn, error) { return dialer.DialContext(ctx, network, address) }
 	return nil
+}
+
+// wrong says what is wrong with a field of a configuration.
+func wrong(field, format string, args ...any) error {
+	return fmt.Errorf("%s: %w", field, fmt.Errorf(format, args...))
 }
 
 // planner is the part of the configuration that the planner has.

@@ -362,19 +362,19 @@ func TestLocalConfig(t *testing.T) {
 	hook := func(context.Context, *Conn) error { return nil }
 	dial := newLineServer(t, nil).dial
 	for want, cfg := range map[string]LocalConfig{
-		"LocalConfig.Address is empty":                                 {},
-		"LocalConfig.Dial is set, and Address or Network too":          {Dial: dial, Address: "a:1"},
-		`LocalConfig.Address "a" is not host:port`:                     {Address: "a"},
-		`LocalConfig.Network is "udp"; it can be tcp, tcp4, tcp6 or`:   {Network: "udp", Address: "a:1"},
-		"LocalConfig.TLS has no ServerName":                            {Dial: dial, TLS: &tls.Config{}},
-		"LocalConfig.CheckAtGet is set, and Check is nil":              {Dial: dial, CheckAtGet: 1},
-		"LocalConfig.CheckEvery is set, and Check is nil":              {Dial: dial, CheckEvery: 1},
-		"LocalConfig.ConnectTimeout is -1s; it must not be negative":   {Dial: dial, ConnectTimeout: -time.Second},
-		"LocalConfig.CheckTimeout is -1s; it must not be negative":     {Dial: dial, Check: hook, CheckTimeout: -time.Second},
-		"LocalConfig.GoodbyeTimeout is -1s; it must not be negative":   {Dial: dial, GoodbyeTimeout: -time.Second},
-		"LocalConfig.MaxDials is -1; it must not be negative":          {Dial: dial, MaxDials: -1},
-		"LocalConfig.MinInterval and MaxInterval must not be negative": {Dial: dial, MinInterval: -1},
-		"LocalConfig.MinCap 3 exceeds MaxCap 2":                        {Dial: dial, Limits: Limits{MinCap: 3, MaxCap: 2}},
+		"LocalConfig.Address: it is empty":                                      {},
+		"LocalConfig.Dial: it is set, and Address or Network too":               {Dial: dial, Address: "a:1"},
+		`LocalConfig.Address: "a" is not host:port`:                             {Address: "a"},
+		`LocalConfig.Network: "udp" is not known; it can be tcp, tcp4, tcp6 or`: {Network: "udp", Address: "a:1"},
+		"LocalConfig.TLS: it has no ServerName":                                 {Dial: dial, TLS: &tls.Config{}},
+		"LocalConfig.CheckAtGet: it is set, and Check is nil":                   {Dial: dial, CheckAtGet: 1},
+		"LocalConfig.CheckEvery: it is set, and Check is nil":                   {Dial: dial, CheckEvery: 1},
+		"LocalConfig.ConnectTimeout is -1s; it must not be negative":            {Dial: dial, ConnectTimeout: -time.Second},
+		"LocalConfig.CheckTimeout is -1s; it must not be negative":              {Dial: dial, Check: hook, CheckTimeout: -time.Second},
+		"LocalConfig.GoodbyeTimeout is -1s; it must not be negative":            {Dial: dial, GoodbyeTimeout: -time.Second},
+		"LocalConfig.MaxDials is -1; it must not be negative":                   {Dial: dial, MaxDials: -1},
+		"LocalConfig.MinInterval and MaxInterval must not be negative":          {Dial: dial, MinInterval: -1},
+		"LocalConfig.MinCap 3 exceeds MaxCap 2":                                 {Dial: dial, Limits: Limits{MinCap: 3, MaxCap: 2}},
 	} {
 		_, err := NewLocal(cfg)
 		require.ErrorContains(t, err, want)

@@ -20,6 +20,7 @@ type Pool struct {
 	pairTimeout  time.Duration // how long an ID may be on its way
 	handsOut     bool          // the other side takes by ID: bytes on an idle connection are a death sentence
 	onWait       func(int)     // may be nil
+	look         *look         // a pair's Check; may be nil
 	awaitRunning bool          // holders say when the user timeout may be lifted
 	log          Logger
 	bad          error // a configuration that the seed constructors cannot refuse

@@ -61,6 +61,14 @@ type ServerConfig struct {
 	// ClientConfig must say so too.
 	Reverse bool
 
+	// Check looks at idle connections every CheckEvery (default 30 s), and has those
+	// closed for which it returns an error: a peer that may not be here any more, for
+	// one. It sees a connection's ID, addresses, age, uses, value and socket, and can
+	// neither read, write nor close it ([ErrLookOnly]). It is called from one
+	// goroutine and must not block. With Reverse it is the client's.
+	Check      func(*Conn) error
+	CheckEvery time.Duration
+
 	Limits
 	Logger Logger // default: silent
 }
@@ -80,6 +88,10 @@ func NewServer(cfg ServerConfig) (*Pool, error) {
 	if err := cfg.Limits.fillServer(!cfg.Reverse); err != nil {
 		return nil, fmt.Errorf("pool: ServerConfig.%w", err)
 	}
+	look, err := newLook(cfg.Check, cfg.CheckEvery, !cfg.Reverse)
+	if err != nil {
+		return nil, fmt.Errorf("pool: ServerConfig.%w", err)
+	}
 	if cfg.HandshakeTimeout <= 0 {
 		cfg.HandshakeTimeout = defaultHandshakeTimeout
 	}
@@ -88,6 +100,7 @@ func NewServer(cfg ServerConfig) (*Pool, error) {
 	p.pairTimeout = defaultPairTimeout
 	p.onWait = cfg.OnWait
 	p.awaitRunning = cfg.AwaitRunning
+	p.look = look
 	p.server = &acceptSide{listener: cfg.Listener, handshakeTimeout: cfg.HandshakeTimeout}
 	if cfg.Listener != nil {
 		door, err := NewAcceptor(AcceptConfig{

@@ -34,6 +34,7 @@ func (p *Pool) sweepUntil(done <-chan struct{}) {
 		case now := <-t.C:
 			s.sweep(now)
 			p.local.checkIdle(now)
+			p.lookAtIdle(now)
 		}
 	}
 }

@@ -11,11 +11,9 @@ import (
 // nothing. The pool never touches v: what needs an end of its own ends it in
 // LocalConfig.Goodbye, or when its reads fail.
 func (c *Conn) SetValue(v any) {
-	if !c.begin() {
-		return
+	if c.live() {
+		c.entry.value.Store(&v)
 	}
-	defer c.end()
-	c.entry.value.Store(&v)
 }
 
 // Value returns what SetValue kept last, on this handle or a former one; nil if
