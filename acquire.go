@@ -47,7 +47,7 @@ func (p *Pool) settle(ctx context.Context, patience time.Duration, c *Conn, w *w
 	case c == nil && w == nil:
 		return nil, ErrTimeout
 	case c == nil:
-		if c, err = p.awaitFor(ctx, patience, w, &p.waiters); err != nil {
+		if c, err = p.await(ctx, patience, w, &p.waiters); err != nil {
 			return nil, err
 		}
 	}
@@ -65,8 +65,8 @@ var (
 	errUnsound  = errors.New("the connection failed its check")
 )
 
-// popOrWait takes the most recently proven idle connection, or queues the
-// caller, in one critical section. queue false never queues.
+// popOrWait takes the idle connection whose turn it is, or queues the caller, in
+// one critical section. queue false never queues.
 func (p *Pool) popOrWait(queue bool) (*Conn, *waiter, error) {
 	for {
 		p.mu.Lock()
@@ -74,22 +74,22 @@ func (p *Pool) popOrWait(queue bool) (*Conn, *waiter, error) {
 			p.mu.Unlock()
 			return nil, nil, err
 		}
-		e := p.idle.popNewest()
+		e := p.nextLocked()
 		if e == nil {
-			var w *waiter
-			if queue {
-				w = newWaiter()
-				p.waiters.push(w)
-				p.count.waited++
-			}
-			p.client.missedLocked(queue)
+			w, err := p.missLocked(queue)
 			waiting := p.waiters.len
 			p.mu.Unlock()
-			if queue && p.onWait != nil {
+			if w != nil && p.onWait != nil {
 				p.onWait(waiting)
 			}
-			return nil, w, nil
+			return nil, w, err
 		}
+		if p.expireLocked(e) {
+			p.mu.Unlock()
+			p.partSoon(e)
+			continue
+		}
+		p.idle.remove(e)
 		c := p.handOutLocked(e)
 		p.client.tookLocked(p)
 		p.mu.Unlock()
@@ -100,11 +100,44 @@ func (p *Pool) popOrWait(queue bool) (*Conn, *waiter, error) {
 	}
 }
 
-// Get takes the next idle connection, the most recently proven first, whose
-// peer is alive as far as the socket tells. When there is none it waits, in
-// order of arrival, until ctx ends: [ErrTimeout] when its deadline passed,
-// else the cause of ctx. A connection that arrives in the same instant wins.
-// A closed or draining pool answers [ErrClosed], whatever ctx is.
+// missLocked is for a taker that found none idle: it queues the caller if that is
+// wanted, or says why nobody may wait.
+func (p *Pool) missLocked(queue bool) (w *waiter, err error) {
+	switch {
+	case p.limits.WhenFull == FailWhenFull && p.fullLocked():
+		err = ErrFull
+	case p.limits.WhenFull == OverflowWhenFull && p.fullLocked():
+		return nil, errOverflow
+	case queue && p.crowdedLocked():
+		err = ErrTooManyWaiters
+	case queue:
+		w = newWaiter()
+		p.waiters.push(w)
+		p.waiting++
+		p.count.waited++
+	}
+	p.client.missedLocked(w != nil)
+	return w, err
+}
+
+// fullLocked reports whether a taker that finds none idle could only be served by
+// a holder: what MaxOpen has room for, and what is on its way, is promised to
+// those who wait already.
+func (p *Pool) fullLocked() bool {
+	return p.limits.MaxOpen > 0 && p.idle.len == 0 && p.outLocked()-p.singles+p.waiters.len >= p.limits.MaxOpen
+}
+
+// crowdedLocked reports whether nobody more may wait.
+func (p *Pool) crowdedLocked() bool {
+	return p.limits.MaxWaiters > 0 && p.waiting >= p.limits.MaxWaiters
+}
+
+// Get takes the next idle connection, in the Order of [Limits], whose peer is
+// alive as far as the socket tells. When there is none it waits, in order of
+// arrival, until ctx ends: [ErrTimeout] when its deadline passed, else the cause
+// of ctx. A connection that arrives in the same instant wins. A closed or draining
+// pool answers [ErrClosed], whatever ctx is. Limits may say that Get waits no
+// longer than AcquireTimeout, and gets [ErrFull] or [ErrTooManyWaiters] at once.
 //
 // The caller ends its use with [Pool.Put] or [Conn.Close]. Get works on both
 // roles.
@@ -146,7 +179,7 @@ func (r Request) Wait(ctx context.Context) (*Conn, error) {
 
 // Take takes the connection with that ID. When it is not idle yet (its ID is
 // still on the way here, or its holder has not put it back) Take waits for it
-// until ctx ends, with the errors of [Pool.Get]. An ID that was seen and whose
+// until ctx ends, with the errors of [Pool.Get] but for [ErrFull]. An ID that was seen and whose
 // connection is gone is [ErrNotFound] at once.
 func (p *Pool) Take(ctx context.Context, id ID) (*Conn, error) {
 	if !id.valid() {
@@ -162,7 +195,7 @@ func (p *Pool) Take(ctx context.Context, id ID) (*Conn, error) {
 func (p *Pool) take(ctx context.Context, id ID, patience time.Duration) (*Conn, error) {
 	c, w, q, err := p.takeOrWait(id, patience != 0)
 	if err == nil && c == nil {
-		c, err = p.awaitFor(ctx, patience, w, q)
+		c, err = p.await(ctx, patience, w, q)
 	}
 	if err == nil && !p.local.sound(ctx, c) {
 		err = ErrNotFound
@@ -188,6 +221,9 @@ func (p *Pool) takeOrWait(id ID, queue bool) (*Conn, *waiter, *waiterQueue, erro
 		if !queue {
 			return nil, nil, nil, ErrTimeout
 		}
+		if p.crowdedLocked() {
+			return nil, nil, nil, ErrTooManyWaiters
+		}
 		q := p.takers[id]
 		if q == nil {
 			q = new(waiterQueue)
@@ -196,8 +232,14 @@ func (p *Pool) takeOrWait(id ID, queue bool) (*Conn, *waiter, *waiterQueue, erro
 		w := newWaiter()
 		w.id = id
 		q.push(w)
+		p.waiting++
 		p.count.waited++
 		return nil, w, q, nil
+	}
+	if p.expireLocked(e) {
+		p.mu.Unlock()
+		p.partSoon(e)
+		return nil, nil, nil, ErrNotFound
 	}
 	p.idle.remove(e)
 	c := p.handOutLocked(e)
@@ -210,35 +252,29 @@ func (p *Pool) takeOrWait(id ID, queue bool) (*Conn, *waiter, *waiterQueue, erro
 	return p.handOver(c), nil, nil, nil
 }
 
-// awaitFor is await with a patience. It costs a timer only where one waits.
-func (p *Pool) awaitFor(ctx context.Context, patience time.Duration, w *waiter, q *waiterQueue) (*Conn, error) {
-	if patience > 0 {
-		limited, cancel := context.WithTimeout(ctx, patience)
-		defer cancel()
-		ctx = limited
+// await waits for w to be served, until patience, ctx or AcquireTimeout ends.
+func (p *Pool) await(ctx context.Context, patience time.Duration, w *waiter, q *waiterQueue) (*Conn, error) {
+	if limit := p.limits.AcquireTimeout; limit > 0 && (patience < 0 || limit < patience) {
+		patience = limit
 	}
-	return p.await(ctx, w, q)
-}
-
-// await waits for w to be served. Whoever gives up re-checks under the lock
-// whether it was served meanwhile, so that nothing is stranded.
-func (p *Pool) await(ctx context.Context, w *waiter, q *waiterQueue) (*Conn, error) {
+	var late <-chan time.Time
+	if patience > 0 {
+		t := time.NewTimer(time.Until(w.since.Add(patience)))
+		defer t.Stop()
+		late = t.C
+	}
+	var err error
 	select {
 	case <-w.ready:
 	case <-ctx.Done():
-		p.mu.Lock()
-		if !w.served() {
-			q.remove(w)
-			if q.len == 0 && p.takers[w.id] == q {
-				delete(p.takers, w.id)
-			}
-			p.count.timeouts++
-			p.count.waits.Observe(time.Since(w.since))
-			err := p.inVainLocked(contextError(ctx))
-			p.mu.Unlock()
+		err = contextError(ctx)
+	case <-late:
+		err = ErrTimeout
+	}
+	if err != nil {
+		if err = p.giveUp(w, q, err); err != nil {
 			return nil, err
 		}
-		p.mu.Unlock()
 	}
 	if w.conn == nil {
 		return nil, w.err
@@ -246,11 +282,24 @@ func (p *Pool) await(ctx context.Context, w *waiter, q *waiterQueue) (*Conn, err
 	return p.handOver(w.conn), nil
 }
 
-// inVainLocked adds to the error of a wait what keeps a single-ended pool's dials
-// from succeeding.
-func (p *Pool) inVainLocked(err error) error {
-	if p.local == nil || p.local.lastErr == nil || err != ErrTimeout {
-		return err
+// giveUp takes w out of its queue, and returns why it waited in vain: err, and what
+// keeps a single-ended pool's dials from succeeding. It is nil if w was served
+// meanwhile: the look is under the lock, so that nothing is stranded.
+func (p *Pool) giveUp(w *waiter, q *waiterQueue, err error) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if w.served() {
+		return nil
 	}
-	return fmt.Errorf("%w; the last dial failed: %w", err, p.local.lastErr)
+	q.remove(w)
+	if q.len == 0 && p.takers[w.id] == q {
+		delete(p.takers, w.id)
+	}
+	p.waiting--
+	p.count.timeouts++
+	p.count.waits.Observe(time.Since(w.since))
+	if p.local != nil && p.client.failure != nil && err == ErrTimeout {
+		err = fmt.Errorf("%w; the last dial failed: %w", err, p.client.failure)
+	}
+	return err
 }

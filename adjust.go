@@ -26,7 +26,7 @@ const (
 // controller decides how many connections a client pool keeps ready and how
 // often it looks. It is only the bounds: no lock, no clock, no I/O. The planner
 // holds the state, measures, and calls step. The bounds satisfy
-// 1 <= minCap <= maxCap and 0 < minInterval <= maxInterval.
+// 0 <= minCap <= maxCap, 1 <= maxCap and 0 < minInterval <= maxInterval.
 type controller struct {
 	minCap, maxCap           int
 	minInterval, maxInterval time.Duration
@@ -95,7 +95,7 @@ func (c controller) nextInterval(a adjustment, o observation) time.Duration {
 	switch {
 	case below(o.idle, a.capacity, idleLow):
 		return a.interval / intervalSpeedup
-	case above(o.idle, a.capacity, idleHigh):
+	case a.capacity == 0 || above(o.idle, a.capacity, idleHigh):
 		// Bounded before it is added, so that no sum can overflow.
 		return a.interval + min(max(a.interval/intervalSlowdown, 1), c.maxInterval-a.interval)
 	}

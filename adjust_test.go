@@ -209,6 +209,7 @@ func FuzzControllerBounds(f *testing.F) {
 		math.MaxInt, 1, math.Inf(1), 0, 0, int64(math.MaxInt64))
 	f.Add(3, 1000, int64(7), int64(9), math.MinInt, int64(math.MinInt64), math.Inf(-1),
 		math.MinInt, math.MinInt, math.Inf(-1), math.MinInt, math.MinInt, int64(math.MinInt64))
+	f.Add(0, 1, int64(1), int64(9), 0, int64(1), 0.0, 0, 1, 0.0, 1, 0, int64(1))
 	f.Add(3, 1000, int64(7), int64(9), 5, int64(8), math.NaN(), 5, 1, math.NaN(), 1, 1, int64(1))
 	f.Add(3, 1000, int64(7), int64(9), 5, int64(8), math.NaN(), 33, 1, math.NaN(), -79, 1, int64(1))
 	f.Fuzz(func(t *testing.T, minCap, maxCap int, minInterval, maxInterval int64,
@@ -218,7 +219,7 @@ func FuzzControllerBounds(f *testing.F) {
 			minCap: minCap, maxCap: maxCap,
 			minInterval: time.Duration(minInterval), maxInterval: time.Duration(maxInterval),
 		}
-		if minCap < 1 || maxCap < minCap || minInterval < 1 || maxInterval < minInterval {
+		if minCap < 0 || maxCap < max(minCap, 1) || minInterval < 1 || maxInterval < minInterval {
 			t.Skip("the constructor refuses such bounds")
 		}
 		before := adjustment{capacity, time.Duration(interval), reserve}
@@ -233,8 +234,8 @@ func FuzzControllerBounds(f *testing.F) {
 		if !(a.reserve >= 0 && a.reserve <= float64(maxCap)) {
 			t.Errorf("reserve %v is outside [0, %d]", a.reserve, maxCap)
 		}
-		if mark := c.lowWater(a); mark < 1 || mark > a.capacity {
-			t.Errorf("low water %d is outside [1, %d]", mark, a.capacity)
+		if mark := c.lowWater(a); mark < 1 || mark > max(a.capacity, 1) {
+			t.Errorf("low water %d is outside [1, %d]", mark, max(a.capacity, 1))
 		}
 		if waited > 0 && attempted <= 0 && a.capacity < min(max(capacity, minCap), maxCap) {
 			t.Errorf("capacity fell to %d with %d waiting and no dial failed", a.capacity, waited)

@@ -269,6 +269,7 @@ type dialSide struct {
 	dialed, failed uint64
 	told           bool      // the log, that dials fail
 	lastFailure    time.Time // of a dial
+	failure        error     // of the dial that ended last
 }
 
 // missedLocked notes that a taker found none idle, and whether it waits now.

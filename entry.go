@@ -18,9 +18,9 @@ type entry struct {
 	bulk *batch          // never changes; below TLS, nil where there is none
 
 	userTimeout time.Duration // never changes; TCP_USER_TIMEOUT while idle, 0 for none
+	born        time.Time     // never changes; when the connection was made
 
 	own   *Conn               // never changes; what a local pool's hooks have, else nil
-	born  time.Time           // never changes
 	value atomic.Pointer[any] // what Conn.SetValue keeps; no lock
 
 	state    entryState
@@ -31,6 +31,8 @@ type entry struct {
 	uses     uint64 // hand-outs so far; tells one idle spell from the next
 	holder   *Conn  // who has it, while out
 
+	expires       time.Time // its own share of Limits.MaxAge; zero for none, and before it came in
+	idleSince     time.Time // when it last became idle, or was handed to a waiter
 	provenAt      time.Time // when it last became idle: alive then, for certain
 	readableSince time.Time // client role: since when an idle one has unread bytes
 	unwatched     bool      // the sweeper is to look at it: it became idle, or had something to say
@@ -93,17 +95,6 @@ func (l *idleList) pushNewest(e *entry) {
 	}
 	l.newest = e
 	l.len++
-}
-
-func (l *idleList) popNewest() *entry {
-	e := l.newest
-	for e != nil && e.state == stateChecking { // they are few
-		e = e.next
-	}
-	if e != nil {
-		l.remove(e)
-	}
-	return e
 }
 
 // setAside keeps e's place, and counts it no more; bringBack undoes it.

@@ -197,15 +197,13 @@ func (cfg *LocalConfig) planner() PlannerConfig {
 	}
 }
 
-// localSide is what only the local role has. Its fields never change, but for
-// those that say so.
+// localSide is what only the local role has. cfg and pool never change.
 type localSide struct {
 	cfg  LocalConfig
 	pool *Pool
 
 	names    atomic.Uint64 // connections named so far
 	checkers atomic.Int64  // checks of idle connections under way
-	lastErr  error         // why the last dial failed; nil after one that did not. The pool's lock guards it
 }
 
 // connect makes one connection: dialed, secured, named and set up.

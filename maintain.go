@@ -46,7 +46,8 @@ func (p *Pool) planLocked(now time.Time) Step {
 		return Step{Again: p.client.planner.Interval()}
 	}
 	return p.client.planner.Plan(now, Stock{
-		Idle: p.idle.len + p.checking, Out: p.outLocked() - p.singles, Reserved: p.reserved, Waiting: p.waiters.len,
+		Idle: p.idle.len + p.checking, Out: p.outLocked() - p.singles, Reserved: p.reserved,
+		Waiting: p.waiters.len, Wanted: p.wantedLocked(),
 	})
 }
 
@@ -115,13 +116,12 @@ func (p *Pool) finishDial(begun time.Time, success bool, err error) {
 	case success:
 		outcome = DialBrought
 		d.dialed++
+		d.failure = nil
 	case err != nil:
 		outcome = DialFailed
 		d.failed++
+		d.failure = err
 		first, d.told, d.lastFailure = !d.told, true, now
-	}
-	if p.local != nil && outcome != DialAbandoned {
-		p.local.lastErr = err
 	}
 	d.planner.DialEnded(begun, now, outcome)
 	d.wakeLocked()

@@ -77,6 +77,7 @@ type Stock struct {
 	Out      int // connections in holders' hands
 	Reserved int // of those, the ones whose idle place is kept, see [Pool.Reserve]
 	Waiting  int // takers that wait on this side
+	Wanted   int // how many somebody waits to see idle at once, see [Pool.WaitReady]
 }
 
 // Step is what to do now, and when to ask again unless something wakes the
@@ -223,6 +224,14 @@ func (p *Planner) Arrived(idle int) {
 	}
 }
 
+// Unused notes that connections were closed because nobody needed them for long,
+// which left so many idle: no more are kept ready until takers ask for more.
+func (p *Planner) Unused(idle int) {
+	p.state.capacity = min(p.state.capacity, idle)
+	p.state.reserve = min(p.state.reserve, float64(idle))
+	p.state = p.control.clamp(p.state)
+}
+
 // DialEnded notes how a dial that a Plan began has ended. It is worth a Plan at
 // once.
 func (p *Planner) DialEnded(begun, now time.Time, outcome DialOutcome) {
@@ -263,6 +272,9 @@ func (p *Planner) Plan(now time.Time, s Stock) Step {
 	if now.Sub(p.looked) >= look {
 		p.looked = now
 		p.peaks = [3]int{s.Idle, p.peaks[0], p.peaks[1]}
+	}
+	if s.Wanted > s.Idle {
+		p.used = now
 	}
 	dials, pause := p.dials(now, s)
 	p.dialing += dials
@@ -307,6 +319,8 @@ func (p *Planner) dials(now time.Time, s Stock) (begin int, pause time.Duration)
 	// Takers wait at the other end, so what looks idle here is not there: for
 	// them the dials begin now, whatever may be back in a moment.
 	want = max(want, min(p.demand, p.cfg.MaxCap-s.Idle-s.Reserved)-p.dialing)
+	// So they do for whoever waits to see many idle, and does not take them.
+	want = max(want, min(s.Wanted, p.cfg.MaxCap-s.Reserved)-s.Idle-p.dialing)
 	if p.cfg.MaxOpen > 0 {
 		want = min(want, p.cfg.MaxOpen-s.Idle-s.Out-p.dialing)
 	}
@@ -317,7 +331,7 @@ func (p *Planner) dials(now time.Time, s Stock) (begin int, pause time.Duration)
 		return 0, wait
 	}
 	parallel, calm := p.parallel, p.calm
-	if p.demand > 0 || s.Waiting > 0 {
+	if p.demand > 0 || s.Waiting > 0 || s.Wanted > s.Idle {
 		calm = nil
 	}
 	switch {

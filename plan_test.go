@@ -315,6 +315,87 @@ func TestPlanMaxOpen(t *testing.T) {
 	require.ErrorContains(t, err, "MaxOpen")
 }
 
+// TestPlanWanted: who waits to see many idle is dialed for, within the bounds, and
+// changes nothing of what is kept ready later.
+func TestPlanWanted(t *testing.T) {
+	p := plan(t, PlannerConfig{Limits: Limits{MinCap: 2, MaxCap: 20, MaxOpen: 16}})
+	p.fill()
+	p.stock.Wanted = 12
+	p.fill()
+	require.Equal(t, 12, p.stock.Idle)
+	p.take(3)
+	p.stock.Reserved = 2
+	require.Equal(t, 3, p.dials(), "who is out is not idle")
+	p.end(3, DialBrought)
+	p.stock.Wanted = 100
+	require.Equal(t, 1, p.dials(), "16 in all")
+	p.end(1, DialBrought)
+	p.stock = Stock{Idle: 12, Wanted: 12}
+	require.Zero(t, p.pass(time.Second))
+	p.stock = Stock{Idle: 12, Wanted: 100}
+	require.Equal(t, 4, p.dials())
+	require.LessOrEqual(t, p.Capacity(), 3, "as many as were taken")
+
+	p = plan(t, PlannerConfig{Limits: Limits{MinCap: 2, MaxCap: 20}})
+	p.stock.Wanted = 20
+	p.dials()
+	for range 10 {
+		p.end(len(p.begun), DialFailed)
+		require.LessOrEqual(t, p.backoff.wait(p.now, false), busyCeiling, "somebody waits")
+		p.pass(time.Minute)
+	}
+}
+
+// TestPlanUnused: nothing is dialed for in place of what nobody needed, and takers
+// bring the capacity back.
+func TestPlanUnused(t *testing.T) {
+	p := plan(t, PlannerConfig{Limits: Limits{MinCap: 2, MaxCap: 100}})
+	p.fill()
+	p.stock.Idle = 0
+	for range 30 {
+		p.stock.Out++
+		p.Missed(p.now)
+	}
+	p.pass(time.Second)
+	high := p.Capacity()
+	require.Greater(t, high, 10)
+	p.Unused(high + 1)
+	require.Equal(t, high, p.Capacity())
+	p.Unused(5)
+	require.Equal(t, 5, p.Capacity())
+	p.Unused(0)
+	require.Equal(t, 2, p.Capacity())
+	p.end(len(p.begun), DialBrought)
+	p.stock = Stock{Idle: 2}
+	require.Zero(t, p.pass(time.Hour))
+	p.stock.Idle = 0
+	for range 30 {
+		p.Missed(p.now)
+	}
+	p.pass(time.Second)
+	require.Greater(t, p.Capacity(), 10)
+}
+
+// TestPlanWithoutMinCap: a pool that keeps none ready dials for those who wait.
+func TestPlanWithoutMinCap(t *testing.T) {
+	cfg := PlannerConfig{Limits: Limits{MaxCap: 10, MaxOpen: 10}, Jitter: func(n time.Duration) time.Duration { return n / 2 }}
+	require.NoError(t, cfg.fillPace())
+	p := &planning{Planner: newPlanner(cfg), t: t, now: time.Unix(1, 0)}
+	require.Zero(t, p.pass(time.Hour))
+	require.Equal(t, defaultMaxInterval, p.Interval(), "it rests")
+	p.stock.Waiting = 3
+	p.Missed(p.now)
+	require.GreaterOrEqual(t, p.dials(), 3)
+	p.end(len(p.begun), DialBrought)
+	p.stock = Stock{Idle: 3}
+	p.Returned(p.now, 3)
+	p.pass(time.Minute)
+	p.Unused(0)
+	p.stock = Stock{}
+	require.Zero(t, p.Capacity())
+	require.Zero(t, p.pass(time.Hour))
+}
+
 // TestPlannerWithOverflow: while nobody waits, no take asks for a dial, and
 // what is missing is dialed for without haste. Who does wait is dialed for at
 // once.

@@ -47,6 +47,8 @@ type Pool struct {
 	singles   int                 // of those out, how many were made for one holder
 	waiters   waiterQueue         // Get, in order of arrival
 	takers    map[ID]*waiterQueue // Take, for IDs on their way
+	waiting   int                 // how many are in those two
+	readying  []*readiness        // WaitReady, those who want the least first
 	gone      goneSet             // IDs seen and gone
 	count     counters
 	emptied   chan struct{} // closed when the last one out is back; made by Drain
@@ -125,7 +127,8 @@ func (p *Pool) offerLocked(e *entry, now time.Time) admission {
 	} else if !p.roomLocked() && p.waiters.len == 0 && p.takers[e.id] == nil {
 		return refusedFull
 	}
-	e.provenAt = now
+	p.ageLocked(e)
+	e.idleSince, e.provenAt = now, now
 	if q := p.takers[e.id]; q != nil {
 		w := q.pop()
 		if q.len == 0 {
@@ -144,12 +147,14 @@ func (p *Pool) offerLocked(e *entry, now time.Time) admission {
 	e.readableSince = time.Time{}
 	e.unwatched = true
 	p.idle.pushNewest(e)
+	p.readyLocked()
 	return kept
 }
 
 func (p *Pool) deliverLocked(w *waiter, e *entry, now time.Time) {
 	w.conn = p.handOutLocked(e)
 	e.awaited = true
+	p.waiting--
 	p.count.delivered++
 	p.count.waits.Observe(now.Sub(w.since))
 	close(w.ready)
@@ -158,6 +163,7 @@ func (p *Pool) deliverLocked(w *waiter, e *entry, now time.Time) {
 // failLocked gives a waiter that is in no queue any more an error.
 func (p *Pool) failLocked(w *waiter, err error) {
 	w.err = err
+	p.waiting--
 	p.count.waits.Observe(time.Since(w.since))
 	close(w.ready)
 }
@@ -198,10 +204,10 @@ func (p *Pool) removeLocked(e *entry, why CloseReason) {
 	p.gone.add(e.id)
 	p.failTakersLocked(e.id)
 	p.count.closed[why]++
-	if p.local != nil || p.waiters.len > 0 {
-		p.client.wakeLocked() // there may be room for another one
-	}
 	p.noteEmptyLocked()
+	if p.local != nil || why == ClosedIdle || why == ClosedAge || why == ClosedUses || p.waiters.len+len(p.readying) > 0 {
+		p.client.wakeLocked() // one less is kept, and MaxOpen may have room for another
+	}
 }
 
 // noteEmptyLocked tells a Drain that the last connection is gone.
@@ -226,7 +232,8 @@ func (p *Pool) failTakersLocked(id ID) {
 
 // Put gives a connection back. Alive, with both directions open, no call in
 // progress on it, and on a server pool no unread bytes, it becomes idle again or
-// goes straight to a waiter; otherwise, or when the pool is full, it is closed. The handle
+// goes straight to a waiter; otherwise, or when the pool is full or its [Limits] let
+// it be used no more, it is closed. The handle
 // is dead afterwards either way. A connection that is not out of this pool
 // under this ID is closed too. conn may be a wrapper of the handle, reachable
 // through NetConn. Put does not block.
@@ -284,6 +291,9 @@ func (p *Pool) putBack(e *entry) CloseReason {
 	case e.single:
 		return ClosedSingle
 	}
+	if why := p.spentLocked(e, now); why != "" {
+		return why
+	}
 	admitted := p.offerLocked(e, now)
 	if p.client != nil && (admitted == kept || admitted == delivered) {
 		p.client.planner.Returned(now, p.idle.len)
@@ -299,9 +309,10 @@ func (p *Pool) putBack(e *entry) CloseReason {
 
 // Reserve keeps an idle place for a connection that is out, so that the
 // following Put cannot refuse it for want of room. It answers false when the
-// pool is full or ending, or when c is dead or another pool's. Reserving twice
-// is once. Whoever must promise the peer to keep a connection reserves before
-// the promise. The place is given up by Put or Close.
+// pool is full or ending, when its [Limits] let c be used no more, or when c is
+// dead or another pool's. Reserving twice is once. Whoever must promise the peer
+// to keep a connection reserves before the promise. The place is given up by Put
+// or Close.
 func (p *Pool) Reserve(c *Conn) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -311,7 +322,7 @@ func (p *Pool) Reserve(c *Conn) bool {
 		return false
 	case e.reserved:
 		return true
-	case !p.roomLocked():
+	case !p.roomLocked() || p.spentLocked(e, time.Now()) != "":
 		return false
 	}
 	e.reserved = true

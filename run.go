@@ -167,6 +167,7 @@ func (p *Pool) failWaitersLocked() {
 			p.failLocked(w, ErrClosed)
 		}
 	}
+	p.failReadyingLocked()
 }
 
 // detachIdleLocked strikes all idle connections from the books and returns
@@ -185,23 +186,6 @@ func (p *Pool) detachIdleLocked(why CloseReason) []*entry {
 		e = next
 	}
 	return entries
-}
-
-// detachSurplusLocked strikes what is idle beyond MaxIdle from the books, those
-// that have been idle for longest first.
-func (p *Pool) detachSurplusLocked() (surplus []*entry) {
-	if p.limits.MaxIdle == 0 {
-		return nil
-	}
-	for e := p.idle.oldest; e != nil && p.idle.len > p.limits.MaxIdle; {
-		next := e.prev
-		if e.state == stateIdle {
-			surplus = append(surplus, e)
-			p.removeLocked(e, ClosedFull)
-		}
-		e = next
-	}
-	return surplus
 }
 
 // Err says why the pool gives nothing: the configuration that cannot work,

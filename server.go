@@ -147,7 +147,7 @@ func (p *Pool) ServerManager() { _ = p.Run(context.Background()) }
 
 // ServerGet takes the next idle connection and its ID. It waits up to timeout,
 // in order of arrival; 0 or less does not wait. Its errors are [ErrTimeout],
-// [ErrClosed], or that of [Pool.Err].
+// [ErrClosed], that of [Pool.Err], and those that its [Limits] ask for.
 func (p *Pool) ServerGet(timeout time.Duration) (string, net.Conn, error) {
 	c, err := p.acquire(context.Background(), max(timeout, 0))
 	if err != nil {
@@ -165,7 +165,7 @@ func (p *Pool) IncomingGet(timeout time.Duration) (string, net.Conn, error) {
 // Admit takes a secured and proven connection into a server pool: it reserves
 // an ID, tells it to the peer before ctx ends or HandshakeTimeout has passed,
 // and only then makes the connection available. Admit owns conn: on error it
-// is closed. The error is [ErrFull] at MaxCap and [ErrClosed] after Close or
+// is closed. The error is [ErrFull] at MaxCap or MaxOpen and [ErrClosed] after Close or
 // Drain; all deadlines are cleared on success.
 func (p *Pool) Admit(ctx context.Context, conn net.Conn) error {
 	if p.server == nil && p.bad == nil {
@@ -213,7 +213,7 @@ func (p *Pool) reserveID(e *entry) error {
 	if err := p.refusalLocked(); err != nil {
 		return err
 	}
-	if !p.roomLocked() && p.admitting >= p.waiters.len {
+	if !p.roomLocked() && p.admitting >= p.waiters.len || p.limits.MaxOpen > 0 && len(p.byID) >= p.limits.MaxOpen {
 		p.count.full++
 		return ErrFull
 	}

@@ -14,7 +14,7 @@ const (
 	ClosedDead       CloseReason = "dead"       // the peer is gone, or sent bytes on an idle connection of a server pool
 	ClosedUnpaired   CloseReason = "unpaired"   // client pool: the other end was handed out, nobody took this one within PairTimeout
 	ClosedUnfit      CloseReason = "unfit"      // put back with unread bytes, a call in progress, or a direction over
-	ClosedFull       CloseReason = "full"       // put back into a full pool, or beyond MaxIdle
+	ClosedFull       CloseReason = "full"       // put back into a full pool, or idle beyond MaxIdle
 	ClosedCleaned    CloseReason = "cleaned"    // Clean or Flush
 	ClosedIdle       CloseReason = "idle"       // idle for Limits.IdleTimeout
 	ClosedAge        CloseReason = "age"        // as old as Limits.MaxAge allows
@@ -27,7 +27,7 @@ const (
 )
 
 // RejectFull counts connections that were secured and proven, and found the
-// server pool at its MaxCap.
+// server pool at its MaxCap or MaxOpen.
 const RejectFull RejectReason = "full"
 
 // Stats is a pool's state and its counters since it was made.
@@ -121,10 +121,7 @@ func (p *Pool) Stats() Stats {
 	s.Idle = p.idle.len
 	s.Checking = p.checking
 	s.Out = p.outLocked()
-	s.Waiting = p.waiters.len
-	for _, q := range p.takers {
-		s.Waiting += q.len
-	}
+	s.Waiting = p.waiting
 	s.Created = p.count.created
 	s.HandedOut = p.count.handedOut
 	s.Waited = p.count.waited

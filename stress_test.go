@@ -37,6 +37,13 @@ func inspect(t *testing.T, pools ...*Pool) (stop func()) {
 		case p.idle.len > p.limits.MaxCap+excess || p.reserved < 0 || p.admitting < 0:
 			return fmt.Errorf("idle %d, reserved %d, admitting %d", p.idle.len, p.reserved, p.admitting)
 		}
+		waiting := p.waiters.len
+		for _, q := range p.takers {
+			waiting += q.len
+		}
+		if waiting != p.waiting {
+			return fmt.Errorf("%d wait, and %d are counted", waiting, p.waiting)
+		}
 		for id := range p.takers {
 			if e := p.byID[id]; e != nil && e.state == stateIdle {
 				return fmt.Errorf("somebody waits for %s, which is idle", id)
@@ -73,7 +80,7 @@ func inspect(t *testing.T, pools ...*Pool) (stop func()) {
 // expected are the errors that users of a pool under stress meet.
 func expected(err error) bool {
 	return errors.Is(err, ErrTimeout) || errors.Is(err, ErrNotFound) || errors.Is(err, ErrClosed) ||
-		errors.Is(err, context.Canceled)
+		errors.Is(err, context.Canceled) || errors.Is(err, ErrTooManyWaiters) || errors.Is(err, ErrFull)
 }
 
 // anyEnd does one of the things a holder may do at the end of its use.
@@ -181,10 +188,16 @@ func TestStressCore(t *testing.T) {
 		"close": func(p *Pool) { p.Close() },
 		"drain": func(p *Pool) { p.Drain(context.Background()) },
 	} {
-		for role, p := range map[string]*Pool{"server": newServerCore(t, 16), "client": newClientCore(t, 16)} {
+		reuse := Limits{MaxCap: 16, MaxIdle: 12, MaxOpen: 20, IdleTimeout: 3 * time.Millisecond, MaxAge: 20 * time.Millisecond,
+			MaxUses: 9, Order: OldestFirst, MaxWaiters: 4, AcquireTimeout: time.Millisecond, WhenFull: FailWhenFull}
+		for role, p := range map[string]*Pool{
+			"server": newServerCore(t, 16), "client": newClientCore(t, 16), "server with limits": newLimitedCore(t, reuse),
+			"client with limits": keep(t)(NewClient(ClientConfig{Reverse: true, Limits: reuse,
+				Dial: func(context.Context) (net.Conn, error) { return nil, net.ErrClosed }})),
+		} {
 			t.Run(role+", "+round, func(t *testing.T) {
 				bring := bringServer(p)
-				if role == "client" {
+				if p.client != nil {
 					bring = bringClient(p)
 				}
 				var steps atomic.Int64

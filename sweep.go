@@ -1,8 +1,6 @@
 package pool
 
-import (
-	"time"
-)
+import "time"
 
 // sweepInterval is how often idle connections are looked at. A dead one that
 // nobody asks for is noticed within twice this.
@@ -39,10 +37,11 @@ func (p *Pool) sweepUntil(done <-chan struct{}) {
 	}
 }
 
-// sweep closes idle connections that are too many, and the dead among the others. Each connection is watched from the
-// first sweep after it became idle, and looked at when that brings something.
+// sweep closes idle connections that are too many, too old or unused for too long,
+// and the dead among the others. Each connection is watched from the first sweep
+// after it became idle, and looked at when that brings something.
 func (s *sweeper) sweep(now time.Time) {
-	s.pool.part(s.collect())
+	s.pool.part(s.collect(now))
 	left := s.items[:0]
 	for _, it := range s.items {
 		if !s.watch.add(it.entry.raw, it.entry.id) {
@@ -56,23 +55,6 @@ func (s *sweeper) sweep(now time.Time) {
 		}
 	}
 	clear(s.items[:cap(s.items)]) // hold no closed connection until the next sweep
-}
-
-// collect notes the idle connections that are not watched, and returns those
-// that are too many.
-func (s *sweeper) collect() (surplus []*entry) {
-	p := s.pool
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	surplus = p.detachSurplusLocked()
-	s.items = s.items[:0]
-	for e := p.idle.newest; e != nil; e = e.next {
-		if e.state == stateIdle && (s.watch == nil || e.unwatched) {
-			e.unwatched = false
-			s.items = append(s.items, sweepItem{e, e.uses})
-		}
-	}
-	return surplus
 }
 
 // nominated adds to items those that have something to say. Connections that
