@@ -1,0 +1,121 @@
+package pool
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"runtime"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// fillLocal makes a single-ended pool with n idle connections in memory. It looks
+// after them as a real one does: ages, idle times and checks.
+func fillLocal(b testing.TB, n int) *Pool {
+	p := keep(b)(NewLocal(LocalConfig{
+		Dial:       func(context.Context) (net.Conn, error) { return newIdleConn(), nil },
+		Check:      func(context.Context, *Conn) error { return nil },
+		CheckEvery: 30 * time.Second, MaxDials: 1000,
+		Limits: Limits{MinCap: n, MaxOpen: n, IdleTimeout: time.Hour, MaxAge: time.Hour, MaxUses: 1 << 30},
+	}))
+	require.NoError(b, p.WaitReady(context.Background(), n))
+	return p
+}
+
+func BenchmarkLocalGetPut(b *testing.B) {
+	for _, n := range idleCounts {
+		b.Run(fmt.Sprintf("idle=%d", n), func(b *testing.B) {
+			p := fillLocal(b, n)
+			ctx := context.Background()
+			b.ReportAllocs()
+			for b.Loop() {
+				c, err := p.Get(ctx)
+				if err != nil {
+					b.Fatal(err)
+				}
+				p.Put(c.ID(), c)
+			}
+		})
+	}
+}
+
+// BenchmarkLocalUsers has a hundred users at once, who take a connection, use it
+// for up to a millisecond, put it back, and pause for as long. It tells how long
+// getting and putting took, at the median and for all but one in a hundred.
+func BenchmarkLocalUsers(b *testing.B) {
+	const users = 100
+	pause := func() { time.Sleep(rand.N(time.Millisecond)) }
+	for _, n := range []int{100, 10_000, 100_000} {
+		b.Run(fmt.Sprintf("idle=%d", n), func(b *testing.B) {
+			p := fillLocal(b, n)
+			var mu sync.Mutex
+			var acquires, releases []time.Duration
+			b.ResetTimer()
+			var running sync.WaitGroup
+			for range users {
+				running.Go(func() {
+					var acquired, released []time.Duration
+					for range b.N/users + 1 {
+						began := time.Now()
+						c, err := p.Get(context.Background())
+						acquired = append(acquired, time.Since(began))
+						if err != nil {
+							b.Error(err)
+							return
+						}
+						pause()
+						began = time.Now()
+						p.Put(c.ID(), c)
+						released = append(released, time.Since(began))
+						pause()
+					}
+					mu.Lock()
+					defer mu.Unlock()
+					acquires, releases = append(acquires, acquired...), append(releases, released...)
+				})
+			}
+			running.Wait()
+			b.StopTimer()
+			for name, took := range map[string][]time.Duration{"acquire": acquires, "release": releases} {
+				slices.Sort(took)
+				b.ReportMetric(float64(took[len(took)/2].Nanoseconds()), name+"-p50-ns")
+				b.ReportMetric(float64(took[len(took)*99/100].Nanoseconds()), name+"-p99-ns")
+			}
+		})
+	}
+}
+
+// BenchmarkLocalMemory tells what an idle connection costs the pool, without what
+// the connection itself takes.
+func BenchmarkLocalMemory(b *testing.B) {
+	heap := func() uint64 {
+		var m runtime.MemStats
+		runtime.GC()
+		runtime.GC()
+		runtime.ReadMemStats(&m)
+		return m.HeapAlloc + m.StackInuse
+	}
+	for _, n := range []int{10_000, 100_000} {
+		b.Run(fmt.Sprintf("idle=%d", n), func(b *testing.B) {
+			for b.Loop() {
+				bare := make([]net.Conn, n)
+				before := heap()
+				for i := range bare {
+					bare[i] = newIdleConn()
+				}
+				itself := heap() - before
+				runtime.KeepAlive(bare)
+				bare = nil
+				before = heap()
+				p := fillLocal(b, n)
+				b.ReportMetric((float64(heap())-float64(before)-float64(itself))/float64(n), "B/conn")
+				p.Close()
+			}
+		})
+	}
+}
