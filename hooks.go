@@ -26,19 +26,17 @@ func (l *localSide) runHook(ctx context.Context, e *entry, hook func(context.Con
 	case !e.own.live():
 		return errHookClosed
 	}
-	e.own.noteBackground()
+	e.noteBackground()
 	_ = e.conn.SetDeadline(time.Time{})
 	return nil
 }
 
-// noteBackground remembers, at the end of a hook, whether something that the hook
-// built reads on the connection from now on.
-func (c *Conn) noteBackground() {
-	if c.inCall() {
-		c.use.Or(connBackground)
-		return
+// noteBackground remembers, when nobody uses the connection, whether something
+// that was built on it goes on reading there.
+func (e *entry) noteBackground() {
+	if e.own != nil && e.own.inCall() {
+		e.own.use.Or(connBackground)
 	}
-	c.use.And(^connRead) // the hook's own reads
 }
 
 // ownSpoilt reports whether what was built on a connection met an error there.
@@ -47,5 +45,5 @@ func (e *entry) ownSpoilt() bool { return e.own != nil && e.own.use.Load()&(conn
 // readElsewhere reports whether what the peer says on an idle connection is read
 // in the background.
 func (e *entry) readElsewhere() bool {
-	return e.own != nil && (e.own.use.Load()&(connBackground|connRead) != 0 || e.own.inCall())
+	return e.own != nil && (e.own.use.Load()&connBackground != 0 || e.own.inCall())
 }

@@ -278,6 +278,37 @@ func TestUnasked(t *testing.T) {
 	}
 }
 
+// TestLeftoverIsNobodys: an answer that came too late for its reader is not the next
+// user's, also where a client built in Setup reads, as long as it only does when
+// asked.
+func TestLeftoverIsNobodys(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer l.Close()
+	p := keep(t)(NewLocal(LocalConfig{Address: l.Addr().String(), Limits: Limits{MaxOpen: 1}, Setup: func(_ context.Context, c *Conn) error {
+		c.SetValue(bufio.NewReader(c))
+		return nil
+	}}))
+	server, err := l.Accept()
+	require.NoError(t, err)
+	defer server.Close()
+	c := mustGet(t, p)
+	_, err = io.WriteString(server, "first\n")
+	require.NoError(t, err)
+	reader, _ := ValueOf[*bufio.Reader](c)
+	line, err := reader.ReadString('\n')
+	require.NoError(t, err)
+	require.Equal(t, "first\n", line)
+	_, err = io.WriteString(server, "late\n")
+	require.NoError(t, err)
+	raw, err := c.SyscallConn()
+	require.NoError(t, err)
+	require.Eventually(t, func() bool { return probe(raw) == livenessReadable }, 10*time.Second, time.Millisecond)
+	p.Put(c.ID(), c)
+	require.EqualValues(t, 1, p.Stats().Closed[ClosedDead])
+	requireEnded(t, server)
+}
+
 // TestBuiltOn: what Setup built on a connection works for every later holder, and
 // an error that it meets keeps the connection from the next one.
 func TestBuiltOn(t *testing.T) {
