@@ -2,7 +2,9 @@ package pool
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net"
 	"runtime"
@@ -118,4 +120,79 @@ func BenchmarkLocalMemory(b *testing.B) {
 			}
 		})
 	}
+}
+
+// BenchmarkLocalCost is a request and its answer of one byte each over loopback: on
+// a connection of its own, on a pooled one, and on a pooled one that is checked
+// before each hand-out.
+func BenchmarkLocalCost(b *testing.B) {
+	ca := newAuthority(b, "server.example")
+	ca.client.ServerName = "server.example"
+	bounce := func(_ context.Context, c *Conn) error { return bounceByte(c) }
+	for _, secure := range []bool{false, true} {
+		for name, cfg := range map[string]LocalConfig{
+			"fresh":           {Limits: Limits{MinCap: -1}},
+			"pooled":          {},
+			"pooled, checked": {Check: bounce, CheckAtGet: -1},
+		} {
+			b.Run(fmt.Sprintf("tls=%v/%s", secure, name), func(b *testing.B) {
+				cfg.Address = listenEcho(b, ca, secure)
+				if secure {
+					cfg.TLS = ca.client
+				}
+				p := keep(b)(NewLocal(cfg))
+				get := p.Get
+				if name == "fresh" {
+					get = p.Fresh
+				}
+				for b.Loop() {
+					c, err := get(context.Background())
+					if err != nil {
+						b.Fatal(err)
+					}
+					if err := bounceByte(c); err != nil {
+						b.Fatal(err)
+					}
+					p.Put(c.ID(), c)
+				}
+			})
+		}
+	}
+}
+
+// bounceByte sends a byte and reads it back.
+func bounceByte(c net.Conn) error {
+	one := []byte{'!'}
+	if _, err := c.Write(one); err != nil {
+		return err
+	}
+	_, err := c.Read(one)
+	return err
+}
+
+// listenEcho runs a server that sends back what it gets, until the test ends.
+func listenEcho(b testing.TB, ca authority, secure bool) (address string) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(b, err)
+	if secure {
+		l = tls.NewListener(l, ca.server)
+	}
+	var running sync.WaitGroup
+	running.Go(func() { // ends with the listener
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			running.Go(func() { // ends with its client
+				defer c.Close()
+				io.Copy(c, c)
+			})
+		}
+	})
+	b.Cleanup(func() {
+		l.Close()
+		running.Wait()
+	})
+	return l.Addr().String()
 }

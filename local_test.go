@@ -356,22 +356,9 @@ func TestBuiltOn(t *testing.T) {
 // TestLocalTLS: any TLS server, verified by its name.
 func TestLocalTLS(t *testing.T) {
 	ca := newAuthority(t, "server.example")
-	l, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: ca.server.Certificates, MaxVersion: tls.VersionTLS12})
-	require.NoError(t, err)
-	defer l.Close()
-	go func() { // ends with the listener; the connections with their pools
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				io.Copy(c, c)
-				c.Close()
-			}()
-		}
-	}()
-	p := keep(t)(NewLocal(LocalConfig{Address: l.Addr().String(), TLS: &tls.Config{RootCAs: ca.client.RootCAs, ServerName: "server.example"}, Setup: saying("hello")}))
+	ca.server.MaxVersion = tls.VersionTLS12 // what old servers speak
+	address := listenEcho(t, ca, true)
+	p := keep(t)(NewLocal(LocalConfig{Address: address, TLS: &tls.Config{RootCAs: ca.client.RootCAs, ServerName: "server.example"}, Setup: saying("hello")}))
 	for range 3 {
 		require.NoError(t, p.Do(t.Context(), func(c net.Conn) error {
 			answer, err := askLine(c, "x")
@@ -380,10 +367,10 @@ func TestLocalTLS(t *testing.T) {
 		}))
 	}
 	require.EqualValues(t, 1, p.Stats().Created)
-	other := keep(t)(NewLocal(LocalConfig{Address: l.Addr().String(), TLS: &tls.Config{RootCAs: ca.client.RootCAs, ServerName: "other.example"}}))
-	_, err = other.Fresh(t.Context())
+	other := keep(t)(NewLocal(LocalConfig{Address: address, TLS: &tls.Config{RootCAs: ca.client.RootCAs, ServerName: "other.example"}}))
+	_, err := other.Fresh(t.Context())
 	require.ErrorContains(t, err, "other.example")
-	named := keep(t)(NewLocal(LocalConfig{Address: l.Addr().String(), TLS: &tls.Config{RootCAs: ca.client.RootCAs}}))
+	named := keep(t)(NewLocal(LocalConfig{Address: address, TLS: &tls.Config{RootCAs: ca.client.RootCAs}}))
 	_, err = named.Fresh(t.Context())
 	require.ErrorContains(t, err, "127.0.0.1", "the host of the address is the name")
 }
