@@ -180,7 +180,8 @@ func (r Request) Wait(ctx context.Context) (*Conn, error) {
 // Take takes the connection with that ID. When it is not idle yet (its ID is
 // still on the way here, or its holder has not put it back) Take waits for it
 // until ctx ends, with the errors of [Pool.Get] but for [ErrFull]. An ID that was seen and whose
-// connection is gone is [ErrNotFound] at once.
+// connection is gone is [ErrNotFound] at once, and one that shows that the two
+// ends differ in ShortIDs is [ErrBadID].
 func (p *Pool) Take(ctx context.Context, id ID) (*Conn, error) {
 	if !id.valid() {
 		return nil, cmp.Or(p.Err(), ErrBadID)
@@ -208,7 +209,7 @@ func (p *Pool) take(ctx context.Context, id ID, patience time.Duration) (*Conn, 
 
 func (p *Pool) takeOrWait(id ID, queue bool) (*Conn, *waiter, *waiterQueue, error) {
 	p.mu.Lock()
-	if err := p.refusalLocked(); err != nil {
+	if err := cmp.Or(p.refusalLocked(), p.misnamed(id)); err != nil {
 		p.mu.Unlock()
 		return nil, nil, nil, err
 	}

@@ -60,6 +60,11 @@ type ClientConfig struct {
 	Check      func(*Conn) error
 	CheckEvery time.Duration
 
+	// ShortIDs reads each connection's ID as 4 bytes, as NodePass's pool v1.0.50
+	// sends it, whose first one is 00000000. The server must send them so too, with
+	// ServerConfig.ShortIDs: otherwise every ID that it names is [ErrBadID] here.
+	ShortIDs bool
+
 	Limits
 	Logger Logger // default: silent
 }
@@ -93,6 +98,7 @@ func NewClient(cfg ClientConfig) (*Pool, error) {
 	p.awaitRunning = cfg.AwaitRunning
 	p.look = look
 	p.handsOut = cfg.Reverse
+	p.ids = formOfIDs(cfg.ShortIDs)
 	d := &pairing{cfg, config}
 	p.client = &dialSide{connect: d.connect, timeout: cfg.HandshakeTimeout, planner: planner, wake: make(chan struct{}, 1)}
 	return p, nil

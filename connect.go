@@ -45,14 +45,12 @@ func (d *pairing) secureAndName(ctx context.Context, conn net.Conn) (*entry, err
 	secured.SetDeadline(time.Time{})
 	// Closing works on every net.Conn, deadlines do not.
 	stop := context.AfterFunc(ctx, func() { closeBelowTLS(secured) })
-	_, err = io.ReadFull(secured, e.id[:])
+	e.id, err = formOfIDs(d.cfg.ShortIDs).read(secured)
 	switch {
 	case !stop():
 		err = fmt.Errorf("read the connection's ID: %w", ctx.Err())
-	case err != nil:
+	case err != nil && !errors.Is(err, ErrBadID):
 		err = readIDError(err)
-	case !e.id.valid():
-		err = fmt.Errorf("%w: the server sent %q", ErrBadID, e.id[:])
 	}
 	if err != nil {
 		closeBelowTLS(secured)

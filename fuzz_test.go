@@ -2,6 +2,7 @@ package pool
 
 import (
 	"bytes"
+	"encoding/hex"
 	"errors"
 	"io"
 	"net"
@@ -58,9 +59,20 @@ func FuzzNamedByServer(f *testing.F) {
 	f.Add([]byte("\x15\x03\x03\x00\x02\x02\x46"))
 	f.Add([]byte{})
 	plain := pairing{cfg: ClientConfig{Security: Security{TLS: TLSPlain}}}
+	short := pairing{cfg: ClientConfig{Security: Security{TLS: TLSPlain}, ShortIDs: true}}
 	f.Fuzz(func(t *testing.T, sent []byte) {
 		conn := &spoken{in: bytes.NewReader(sent)}
-		e, err := plain.secureAndName(t.Context(), conn)
+		e, err := short.secureAndName(t.Context(), conn)
+		require.Equal(t, min(4, len(sent)), len(sent)-conn.in.Len())
+		if err == nil {
+			require.Equal(t, hex.EncodeToString(sent[:4]), e.id.String())
+		} else {
+			require.True(t, conn.closed())
+			require.Less(t, len(sent), 4)
+		}
+
+		conn = &spoken{in: bytes.NewReader(sent)}
+		e, err = plain.secureAndName(t.Context(), conn)
 		require.Equal(t, min(8, len(sent)), len(sent)-conn.in.Len(), "what follows the ID is its holder's")
 		if err != nil {
 			require.True(t, conn.closed())

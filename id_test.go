@@ -1,6 +1,8 @@
 package pool
 
 import (
+	"bytes"
+	"io"
 	"strings"
 	"testing"
 
@@ -24,6 +26,35 @@ func TestNewID(t *testing.T) {
 		}
 	}
 	require.Len(t, used, len(idAlphabet))
+}
+
+// TestFormsOfIDs: no ID means the same at ends that differ in ShortIDs. A long
+// one is no short one's text, and a short one begins no long one.
+func TestFormsOfIDs(t *testing.T) {
+	for range 1 << 19 { // one in 65,536 random ones is
+		id := longIDs.choose()
+		require.False(t, id.short(), id)
+	}
+	seen := map[ID]bool{}
+	for range 10_000 { // one in 55 random ones does
+		id := shortIDs.choose()
+		require.True(t, id.short(), id)
+		require.False(t, seen[id])
+		seen[id] = true
+		raw := shortIDs.wire(id)
+		require.Len(t, raw, 4)
+		require.False(t, printable(raw), "%q", raw)
+		read, err := shortIDs.read(bytes.NewReader(raw))
+		require.NoError(t, err)
+		require.Equal(t, id, read)
+		_, err = longIDs.read(io.MultiReader(bytes.NewReader(raw), bytes.NewReader([]byte("user"))))
+		require.ErrorIs(t, err, ErrBadID)
+	}
+	require.Equal(t, []byte{0, 0xff, 0x1a, 0x2b}, shortIDs.wire(ID([]byte("00ff1a2b"))))
+	require.Equal(t, []byte("00ff1a2b"), longIDs.wire(ID([]byte("00ff1a2b"))))
+	for text, short := range map[string]bool{"00000000": true, "9abcdef0": true, "9ABCDEF0": false, "9abcdefg": false, "/abcdef0": false, "0000000:": false, "0000`000": false} {
+		require.Equal(t, short, ID([]byte(text)).short(), text)
+	}
 }
 
 func FuzzParseID(f *testing.F) {

@@ -19,6 +19,7 @@ type Pool struct {
 	limits       Limits
 	pairTimeout  time.Duration // how long an ID may be on its way
 	handsOut     bool          // the other side takes by ID: bytes on an idle connection are a death sentence
+	ids          idForm        // how IDs go over the wire; the same at both ends
 	onWait       func(int)     // may be nil
 	look         *look         // a pair's Check; may be nil
 	awaitRunning bool          // holders say when the user timeout may be lifted

@@ -69,6 +69,14 @@ type ServerConfig struct {
 	Check      func(*Conn) error
 	CheckEvery time.Duration
 
+	// ShortIDs sends each connection's ID as 4 bytes, as NodePass's pool v1.0.50
+	// does; as text it is their 8 lower-case hexadecimal characters. The other
+	// side's ClientConfig must say so too: a client that does not is told so by
+	// its failing dials, and no connection is paired. TLS, Keys and Reverse work
+	// as without. An ID may come again once 1,024 other connections are gone: keep
+	// none for long.
+	ShortIDs bool
+
 	Limits
 	Logger Logger // default: silent
 }
@@ -97,6 +105,7 @@ func NewServer(cfg ServerConfig) (*Pool, error) {
 	}
 	p := newPool(cfg.Logger, cfg.Limits)
 	p.handsOut = !cfg.Reverse
+	p.ids = formOfIDs(cfg.ShortIDs)
 	p.pairTimeout = defaultPairTimeout
 	p.onWait = cfg.OnWait
 	p.awaitRunning = cfg.AwaitRunning
@@ -217,8 +226,8 @@ func (p *Pool) reserveID(e *entry) error {
 		p.count.full++
 		return ErrFull
 	}
-	for e.id = newID(); p.byID[e.id] != nil || p.gone.has(e.id); {
-		e.id = newID()
+	for e.id = p.ids.choose(); p.byID[e.id] != nil || p.gone.has(e.id); {
+		e.id = p.ids.choose()
 	}
 	e.text = e.id.String()
 	p.byID[e.id] = e
@@ -232,7 +241,7 @@ func (p *Pool) tellID(ctx context.Context, e *entry) error {
 	e.conn.SetDeadline(time.Time{})
 	// Closing works on every net.Conn, deadlines do not.
 	stop := context.AfterFunc(ctx, func() { closeBelowTLS(e.conn) })
-	_, err := e.conn.Write(e.id[:])
+	_, err := e.conn.Write(p.ids.wire(e.id))
 	if !stop() {
 		err = ctx.Err() // the closed connection is the consequence
 	}

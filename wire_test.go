@@ -2,6 +2,7 @@ package pool
 
 import (
 	"crypto/tls"
+	"encoding/hex"
 	"io"
 	"net"
 	"os"
@@ -12,41 +13,53 @@ import (
 )
 
 // TestRawPeerReadsAnIDAndNothingElse: without a key and without TLS a server
-// pool writes 8 printable bytes, different on each connection, and then waits.
+// pool writes 8 printable bytes, different on each connection, and then waits;
+// with ShortIDs 4 bytes, which are not printable alone.
 func TestRawPeerReadsAnIDAndNothingElse(t *testing.T) {
-	const peers = 1000
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	p := NewServerPool(peers, "", nil, l, 0)
-	run(t, p)
-	conns := make([]net.Conn, peers)
-	seen := map[string]bool{}
-	for i := range conns {
-		conns[i], err = net.Dial("tcp", l.Addr().String())
-		require.NoError(t, err)
-		defer conns[i].Close()
-		id := make([]byte, 8)
-		_, err = io.ReadFull(conns[i], id)
-		require.NoError(t, err)
-		for _, b := range id {
-			require.True(t, b > ' ' && b <= '~', "%q", id)
-		}
-		require.False(t, seen[string(id)], "%q twice", id)
-		seen[string(id)] = true
+	for name, form := range map[string]struct {
+		short     bool
+		size      int
+		printable bool
+		text      func([]byte) string
+	}{
+		"8 bytes": {false, 8, true, func(b []byte) string { return string(b) }},
+		"4 bytes": {true, 4, false, hex.EncodeToString},
+	} {
+		t.Run(name, func(t *testing.T) {
+			const peers = 1000
+			l, err := net.Listen("tcp", "127.0.0.1:0")
+			require.NoError(t, err)
+			p := run(t, keep(t)(NewServer(ServerConfig{
+				Listener: l, TLS: TLSPlain, Limits: Limits{MaxCap: peers}, ShortIDs: form.short,
+			})))
+			conns := make([]net.Conn, peers)
+			seen := map[string]bool{}
+			for i := range conns {
+				conns[i], err = net.Dial("tcp", l.Addr().String())
+				require.NoError(t, err)
+				defer conns[i].Close()
+				id := make([]byte, form.size)
+				_, err = io.ReadFull(conns[i], id)
+				require.NoError(t, err)
+				require.Equal(t, form.printable, printable(id), "%q", id)
+				require.False(t, seen[form.text(id)], "%q twice", id)
+				seen[form.text(id)] = true
+			}
+			require.Eventually(t, func() bool { return p.Active() == peers }, 10*time.Second, time.Millisecond)
+			for _, c := range conns { // all that is ever written has been
+				require.NoError(t, c.SetReadDeadline(time.Now().Add(time.Millisecond)))
+				n, err := c.Read(make([]byte, 1))
+				require.Zero(t, n)
+				require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+			}
+			for range conns {
+				id, _, err := p.ServerGet(0)
+				require.NoError(t, err)
+				require.True(t, seen[id])
+			}
+			p.Flush()
+		})
 	}
-	require.Eventually(t, func() bool { return p.Active() == peers }, 10*time.Second, time.Millisecond)
-	for _, c := range conns { // all that is ever written has been
-		require.NoError(t, c.SetReadDeadline(time.Now().Add(time.Millisecond)))
-		n, err := c.Read(make([]byte, 1))
-		require.Zero(t, n)
-		require.ErrorIs(t, err, os.ErrDeadlineExceeded)
-	}
-	for range conns {
-		id, _, err := p.ServerGet(0)
-		require.NoError(t, err)
-		require.True(t, seen[id])
-	}
-	p.Flush()
 }
 
 // TestStrangersGetNoID: with a key, who cannot prove it reads no ID and is
