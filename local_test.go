@@ -358,7 +358,7 @@ func TestLocalTLS(t *testing.T) {
 	ca := newAuthority(t, "server.example")
 	ca.server.MaxVersion = tls.VersionTLS12 // what old servers speak
 	address := listenEcho(t, ca, true)
-	p := keep(t)(NewLocal(LocalConfig{Address: address, TLS: &tls.Config{RootCAs: ca.client.RootCAs, ServerName: "server.example"}, Setup: saying("hello")}))
+	p := keep(t)(NewLocal(LocalConfig{Address: address, Limits: Limits{MaxOpen: 1}, TLS: &tls.Config{RootCAs: ca.client.RootCAs, ServerName: "server.example"}, Setup: saying("hello")}))
 	for range 3 {
 		require.NoError(t, p.Do(t.Context(), func(c net.Conn) error {
 			answer, err := askLine(c, "x")
