@@ -12,7 +12,8 @@ import (
 // In a pair, MaxIdle, IdleTimeout, MaxAge and MaxUses are for the side that hands
 // the connections out: the server, with Reverse the client. The other side cannot
 // know whether a connection that is idle there has just been handed out here, so
-// its constructor refuses them.
+// its constructor refuses them. It learns of what was closed from the socket, within
+// 2 s: with Reverse the server's MaxCap needs room for those until then.
 type Limits struct {
 	// MinCap and MaxCap bound the capacity: how many idle connections a pool that
 	// dials aims to keep ready. A server pool refuses connections beyond MaxCap.
