@@ -95,6 +95,7 @@ func (p *Pool) endCheckLocked(e *entry, err error) (why CloseReason) {
 	}
 	e.provenAt = time.Now()
 	p.idle.bringBack(e)
+	p.readyLocked()
 	return ""
 }
 

@@ -164,3 +164,23 @@ func TestWaitReadyAmongTakers(t *testing.T) {
 	require.NoError(t, p.WaitReady(t.Context(), 8))
 	require.Empty(t, p.readying)
 }
+
+// TestWaitReadyAfterACheck: a connection that is being checked is not ready, and is
+// as soon as it has passed.
+func TestWaitReadyAfterACheck(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newLocal(t, newLineServer(t, nil), LocalConfig{
+			Limits: Limits{MinCap: 2, MaxOpen: 2}, CheckEvery: 10 * time.Second,
+			Check: func(context.Context, *Conn) error {
+				time.Sleep(time.Second) // of the bubble's clock
+				return nil
+			}})
+		require.NoError(t, p.WaitReady(t.Context(), 2))
+		time.Sleep(10*time.Second + time.Second/2)
+		require.Equal(t, 1, p.Active())
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		defer cancel()
+		require.Error(t, p.WaitReady(ctx, 3), "MaxOpen is 2")
+		require.NoError(t, p.WaitReady(ctx, 2))
+	})
+}
