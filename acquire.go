@@ -18,7 +18,7 @@ func (p *Pool) withhold(c *Conn, why CloseReason) {
 	}
 	p.removeLocked(c.entry, why)
 	p.mu.Unlock()
-	closeBelowTLS(c.entry.conn)
+	c.entry.cut()
 }
 
 // asLong is a patience that only the context bounds.
@@ -297,6 +297,7 @@ func (p *Pool) giveUp(w *waiter, q *waiterQueue, err error) error {
 		delete(p.takers, w.id)
 	}
 	p.waiting--
+	p.share.trim(&p.waiters)
 	p.count.timeouts++
 	p.count.waits.Observe(time.Since(w.since))
 	if p.local != nil && p.client.failure != nil && err == ErrTimeout {

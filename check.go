@@ -64,7 +64,7 @@ func (l *localSide) checkOne(it sweepItem) {
 	case err == nil:
 		p.part([]*entry{e})
 	default:
-		closeBelowTLS(e.conn)
+		e.cut()
 	}
 }
 

@@ -30,7 +30,7 @@ func (p *Pool) part(entries []*entry) {
 // goodbye, and none is said.
 func (p *Pool) partSoon(e *entry) {
 	if p.local == nil {
-		closeBelowTLS(e.conn)
+		e.cut()
 		return
 	}
 	p.mu.Lock()
@@ -40,7 +40,7 @@ func (p *Pool) partSoon(e *entry) {
 	}
 	p.mu.Unlock()
 	if !awaited {
-		closeBelowTLS(e.conn)
+		e.cut()
 	}
 }
 
@@ -56,16 +56,16 @@ func (l *localSide) farewell() (context.Context, context.CancelFunc) {
 // nothing of pools with a goodbye, and TLS's own, until ctx ends.
 func (l *localSide) part(ctx context.Context, e *entry) {
 	if l == nil || ctx.Err() != nil {
-		closeBelowTLS(e.conn)
+		e.cut()
 		return
 	}
 	if l.cfg.Goodbye != nil && l.runHook(ctx, e, l.cfg.Goodbye) != nil {
-		closeBelowTLS(e.conn) // an end in order is no use any more
+		e.cut() // an end in order is no use any more
 		return
 	}
 	stop := context.AfterFunc(ctx, func() { closeBelowTLS(e.conn) })
 	defer stop()
-	e.close()
+	_ = e.end()
 }
 
 // inParallel calls f for each of items, several at a time, and waits.

@@ -143,7 +143,7 @@ func (c *Conn) Close() error {
 	c.pool.mu.Lock()
 	c.pool.removeLocked(c.entry, ClosedByHolder)
 	c.pool.mu.Unlock()
-	return c.entry.close()
+	return c.entry.end()
 }
 
 // CloseWrite sends end-of-file to the peer and leaves the other direction

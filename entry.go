@@ -38,6 +38,15 @@ type entry struct {
 	unwatched     bool      // the sweeper is to look at it: it became idle, or had something to say
 
 	prev, next *entry // idle order
+
+	share *share // never changes once it is in the pool; whose place it takes, nil for none
+
+	// The budget's lock guards these.
+	counted        bool // it takes a place
+	leaving        bool // it makes way, or is about to
+	aside          bool // idle, and being checked
+	ordered        bool // it is in the order of all that are idle
+	older, younger *entry
 }
 
 // read and write are the holder's.
@@ -64,6 +73,19 @@ func (e *entry) close() error {
 	return e.conn.Close()
 }
 
+// end is close, and cut closeBelowTLS, for connections that were in the pool's
+// books: they give their place in a group back.
+func (e *entry) end() error {
+	err := e.close()
+	e.share.closed(e)
+	return err
+}
+
+func (e *entry) cut() {
+	closeBelowTLS(e.conn)
+	e.share.closed(e)
+}
+
 type entryState uint8
 
 const (
@@ -84,6 +106,7 @@ func newEntry(conn net.Conn) *entry {
 type idleList struct {
 	newest, oldest *entry
 	len            int
+	budget         *budget // of a group's pools together; nil: none
 }
 
 func (l *idleList) pushNewest(e *entry) {
@@ -95,17 +118,20 @@ func (l *idleList) pushNewest(e *entry) {
 	}
 	l.newest = e
 	l.len++
+	l.budget.idled(e)
 }
 
 // setAside keeps e's place, and counts it no more; bringBack undoes it.
 func (l *idleList) setAside(e *entry) {
 	e.state = stateChecking
 	l.len--
+	l.budget.setAside(e)
 }
 
 func (l *idleList) bringBack(e *entry) {
 	e.state = stateIdle
 	l.len++
+	l.budget.broughtBack(e)
 }
 
 // remove takes out one that is idle, unlink one that is set aside.
@@ -126,6 +152,7 @@ func (l *idleList) unlink(e *entry) {
 		e.next.prev = e.prev
 	}
 	e.prev, e.next = nil, nil
+	l.budget.taken(e)
 }
 
 // goneSet remembers the IDs of connections that ended, so that asking for one

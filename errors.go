@@ -35,6 +35,10 @@ var (
 	// what it reads would be missing, and what it writes be read by the next user.
 	ErrLookOnly = errors.New("a check of a paired connection may look, not read, write or close")
 
+	// ErrTooManyKeys: as many of a group's keys are in use as GroupConfig.MaxKeys
+	// allows.
+	ErrTooManyKeys = errors.New("too many keys are in use")
+
 	// ErrBadKey: the text is not a key. The message says what a key looks like.
 	ErrBadKey = errors.New("malformed key")
 

@@ -98,7 +98,11 @@ const (
 // Holders take a connection with [Pool.Get], and end with [Pool.Put] when it is
 // as good as before, with [Pool.Discard] when it is not; [Pool.Do] does both.
 // A getter that waited in vain is told what keeps dials from succeeding.
-func NewLocal(cfg LocalConfig) (*Pool, error) {
+func NewLocal(cfg LocalConfig) (*Pool, error) { return makeLocal(cfg, nil, nil) }
+
+// makeLocal is NewLocal for a pool that has a room in a group, and a share of the
+// budget that there is for all of the group; nil where there is none.
+func makeLocal(cfg LocalConfig, r *room, b *budget) (*Pool, error) {
 	if err := cfg.fill(); err != nil {
 		return nil, fmt.Errorf("pool: LocalConfig.%w", err)
 	}
@@ -110,6 +114,11 @@ func NewLocal(cfg LocalConfig) (*Pool, error) {
 	p.handsOut = true
 	p.local = &localSide{cfg: cfg, pool: p}
 	p.client = &dialSide{connect: p.local.connect, timeout: cfg.ConnectTimeout, planner: newPlanner(plan), wake: make(chan struct{}, 1)}
+	p.room = r
+	if b != nil {
+		p.share = &share{budget: b, pool: p, wake: p.client.wake}
+		p.idle.budget = b
+	}
 	p.wg.Go(func() { _ = p.Run(context.Background()) }) // ends with Close
 	return p, nil
 }
@@ -202,8 +211,9 @@ type localSide struct {
 	cfg  LocalConfig
 	pool *Pool
 
-	names    atomic.Uint64 // connections named so far
-	checkers atomic.Int64  // checks of idle connections under way
+	names    atomic.Uint64             // connections named so far
+	checkers atomic.Int64              // checks of idle connections under way
+	watchers map[*dialWatcher]struct{} // of failed dials. The pool's lock guards it
 }
 
 // connect makes one connection: dialed, secured, named and set up.

@@ -22,6 +22,7 @@ type lineServer struct {
 
 	mu      sync.Mutex
 	refuse  error // what dials get
+	mute    bool  // it hangs up instead of answering
 	said    [][]string
 	live    map[int]net.Conn
 	running sync.WaitGroup
@@ -64,6 +65,11 @@ func (s *lineServer) serve(n int, conn net.Conn) {
 		s.said[n] = append(s.said[n], lines.Text())
 		s.mu.Unlock()
 		answer := s.answer(n, lines.Text())
+		s.mu.Lock()
+		if s.mute {
+			answer = ""
+		}
+		s.mu.Unlock()
 		if answer == "" {
 			return
 		}
@@ -77,6 +83,13 @@ func (s *lineServer) setRefuse(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.refuse = err
+}
+
+// setMute has the server hang up instead of answering.
+func (s *lineServer) setMute(mute bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.mute = mute
 }
 
 // dials is how many connections were made so far, open how many are left.

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"time"
 )
 
@@ -18,6 +20,7 @@ const dialCalm = 5 * time.Second
 func (p *Pool) maintain(ctx context.Context) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
+	defer p.share.quit()
 	for {
 		select {
 		case <-ctx.Done():
@@ -36,6 +39,9 @@ func (p *Pool) maintain(ctx context.Context) {
 		for range step.Dials {
 			p.wg.Go(func() { p.dialOne(ctx, now) })
 		}
+		if step.short > 0 {
+			p.share.budget.makeRoom()
+		}
 		timer.Reset(step.Again)
 	}
 }
@@ -43,12 +49,13 @@ func (p *Pool) maintain(ctx context.Context) {
 // planLocked asks the planner what to do now.
 func (p *Pool) planLocked(now time.Time) Step {
 	if p.phase != phaseOpen {
+		p.share.quit()
 		return Step{Again: p.client.planner.Interval()}
 	}
-	return p.client.planner.Plan(now, Stock{
+	return p.share.plan(now, p.client.planner, Stock{
 		Idle: p.idle.len + p.checking, Out: p.outLocked() - p.singles, Reserved: p.reserved,
 		Waiting: p.waiters.len, Wanted: p.wantedLocked(),
-	})
+	}, &p.waiters)
 }
 
 // dialOne makes one connection and brings it into the pool.
@@ -75,6 +82,7 @@ func (p *Pool) adopt(e *entry) error {
 		err = fmt.Errorf("the server gave ID %s twice", e.id)
 	} else {
 		e.text = e.id.String()
+		e.share, e.counted = p.share, p.share != nil
 		p.byID[e.id] = e
 		e.reserved = true
 		p.reserved++
@@ -91,6 +99,7 @@ func (p *Pool) adopt(e *entry) error {
 				p.reserved--
 			}
 			e.state = stateGone
+			e.share = nil // its place is still the dial's
 			delete(p.byID, e.id)
 			p.noteEmptyLocked()
 		}
@@ -107,6 +116,9 @@ func (p *Pool) adopt(e *entry) error {
 func (p *Pool) finishDial(begun time.Time, success bool, err error) {
 	if errors.Is(err, ErrClosed) {
 		err = nil // our own doing, no failure of the server's
+	}
+	if !success {
+		p.share.dialFailed()
 	}
 	now := time.Now()
 	p.mu.Lock()
@@ -125,7 +137,14 @@ func (p *Pool) finishDial(begun time.Time, success bool, err error) {
 	}
 	d.planner.DialEnded(begun, now, outcome)
 	d.wakeLocked()
+	var watchers []*dialWatcher
+	if p.local != nil && outcome == DialFailed {
+		watchers = slices.Collect(maps.Keys(p.local.watchers))
+	}
 	p.mu.Unlock()
+	for _, w := range watchers {
+		w.failed(err)
+	}
 	switch {
 	case first:
 		Tell(p.log, slog.LevelWarn, "dial_failed", Facts{"error", err}, "Pool: dial failed, trying again with growing pauses: %v", err)

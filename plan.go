@@ -78,6 +78,9 @@ type Stock struct {
 	Reserved int // of those, the ones whose idle place is kept, see [Pool.Reserve]
 	Waiting  int // takers that wait on this side
 	Wanted   int // how many somebody waits to see idle at once, see [Pool.WaitReady]
+
+	shared bool // others share a bound with this pool
+	spare  int  // dials that it leaves this pool now
 }
 
 // Step is what to do now, and when to ask again unless something wakes the
@@ -85,6 +88,8 @@ type Stock struct {
 type Step struct {
 	Dials int
 	Again time.Duration
+
+	short int // dials for takers who wait, which the shared bound forbids for now
 }
 
 // DialOutcome is how a dial ended.
@@ -276,13 +281,13 @@ func (p *Planner) Plan(now time.Time, s Stock) Step {
 	if s.Wanted > s.Idle {
 		p.used = now
 	}
-	dials, pause := p.dials(now, s)
+	dials, short, pause := p.dials(now, s)
 	p.dialing += dials
 	again := min(p.due()-now.Sub(p.stepped), look-now.Sub(p.looked))
 	if pause > 0 {
 		again = min(again, pause)
 	}
-	return Step{Dials: dials, Again: max(again, time.Millisecond)}
+	return Step{Dials: dials, Again: max(again, time.Millisecond), short: short}
 }
 
 // due is how long after the last step the next one is: takers that wait are a
@@ -308,9 +313,14 @@ func (p *Planner) step(now time.Time, s Stock, elapsed time.Duration) {
 	}
 }
 
-// dials says how many dials to begin now, and how long to pause when backoff or
-// pace hold back some.
-func (p *Planner) dials(now time.Time, s Stock) (begin int, pause time.Duration) {
+// needed is how many dials must begin for the takers that wait: those under way
+// are for some of them.
+func (p *Planner) needed(s Stock) int { return max(s.Waiting-p.dialing, 0) }
+
+// dials says how many dials to begin now, how many more takers wait for which a
+// shared bound leaves no room, and how long to pause when backoff or pace hold
+// back some.
+func (p *Planner) dials(now time.Time, s Stock) (begin, short int, pause time.Duration) {
 	want := min(p.state.capacity+max(s.Waiting, p.demand), p.cfg.MaxCap+s.Waiting)
 	want -= s.Idle + s.Reserved + p.dialing
 	if p.cfg.Overflow || s.Idle >= p.control.lowWater(p.state) {
@@ -325,10 +335,10 @@ func (p *Planner) dials(now time.Time, s Stock) (begin int, pause time.Duration)
 		want = min(want, p.cfg.MaxOpen-s.Idle-s.Out-p.dialing)
 	}
 	if want <= 0 {
-		return 0, 0
+		return 0, 0, 0
 	}
 	if wait := p.backoff.wait(now, p.busy(now)); wait > 0 {
-		return 0, wait
+		return 0, 0, wait
 	}
 	parallel, calm := p.parallel, p.calm
 	if p.demand > 0 || s.Waiting > 0 || s.Wanted > s.Idle {
@@ -340,14 +350,21 @@ func (p *Planner) dials(now time.Time, s Stock) (begin int, pause time.Duration)
 	case calm != nil:
 		parallel = min(parallel, calmDials)
 	}
-	free := parallel - p.dialing
-	for begin < min(want, free) && (calm == nil || calm.AllowN(now, 1)) && p.pace.AllowN(now, 1) {
+	want = min(want, parallel-p.dialing)
+	held := want > 0
+	if s.shared { // what the pace forbids, nobody is to make room for
+		due := min(want, p.needed(s), int(p.pace.TokensAt(now)))
+		short = max(due-s.spare, 0)
+		want = min(want, s.spare)
+		held = want > 0 || p.pace.TokensAt(now) < 1
+	}
+	for begin < want && (calm == nil || calm.AllowN(now, 1)) && p.pace.AllowN(now, 1) {
 		begin++
 	}
-	if begin == 0 && free > 0 {
+	if begin == 0 && held {
 		pause = p.cfg.MinInterval / 4 // the pace gives a share of its tokens by then
 	}
-	return begin, pause
+	return begin, short, pause
 }
 
 // lasting is what remains of want for a pool above its low-water mark. One that

@@ -33,6 +33,8 @@ type Pool struct {
 	server *acceptSide // nil on the client role
 	client *dialSide   // nil on the server role
 	local  *localSide  // beside client where the other side knows nothing of pools
+	share  *share      // of what a group's pools have together; nil: no such bound
+	room   *room       // of a group; nil: none
 
 	errorCount atomic.Int64 // the seed API's counter; only AddError moves it
 
@@ -128,6 +130,9 @@ func (p *Pool) offerLocked(e *entry, now time.Time) admission {
 	} else if !p.roomLocked() && p.waiters.len == 0 && p.takers[e.id] == nil {
 		return refusedFull
 	}
+	if e.state == stateOut {
+		defer p.room.unpin()
+	}
 	p.ageLocked(e)
 	e.idleSince, e.provenAt = now, now
 	if q := p.takers[e.id]; q != nil {
@@ -141,6 +146,7 @@ func (p *Pool) offerLocked(e *entry, now time.Time) admission {
 	}
 	if w := p.waiters.pop(); w != nil {
 		p.deliverLocked(w, e, now)
+		p.share.trim(&p.waiters)
 		return delivered
 	}
 	e.state = stateIdle
@@ -171,6 +177,7 @@ func (p *Pool) failLocked(w *waiter, err error) {
 
 // handOutLocked makes e's connection its next holder's. e is in no list.
 func (p *Pool) handOutLocked(e *entry) *Conn {
+	p.room.pin()
 	e.state = stateOut
 	e.awaited = false
 	e.uses++
@@ -191,6 +198,7 @@ func (p *Pool) removeLocked(e *entry, why CloseReason) {
 		p.idle.unlink(e)
 		p.checking--
 	case stateOut:
+		p.room.unpin()
 		if e.single {
 			p.singles--
 		}
@@ -276,7 +284,7 @@ func (p *Pool) Put(id string, conn net.Conn) {
 	p.removeLocked(e, why)
 	p.mu.Unlock()
 	if why == ClosedUnfit || why == ClosedDead {
-		closeBelowTLS(e.conn)
+		e.cut()
 		return
 	}
 	p.partSoon(e)
@@ -295,6 +303,9 @@ func (p *Pool) putBack(e *entry) CloseReason {
 	}
 	if why := p.spentLocked(e, now); why != "" {
 		return why
+	}
+	if p.phase == phaseOpen && p.share.yields(e, p.waiters.len > 0 || p.takers[e.id] != nil, now) {
+		return ClosedMadeWay
 	}
 	admitted := p.offerLocked(e, now)
 	if p.client != nil && (admitted == kept || admitted == delivered) {

@@ -79,7 +79,7 @@ func (p *Pool) Discard(id string, conn net.Conn, err error) {
 	p.mu.Lock()
 	p.removeLocked(c.entry, ClosedDiscarded)
 	p.mu.Unlock()
-	closeBelowTLS(c.entry.conn)
+	c.entry.cut()
 }
 
 // handedOut reports whether c is a handle that this pool gave a holder, for the

@@ -154,7 +154,7 @@ func (p *Pool) Flush() {
 	}
 	p.client.wakeLocked()
 	p.mu.Unlock()
-	inParallel(entries, func(e *entry) { closeBelowTLS(e.conn) })
+	inParallel(entries, (*entry).cut)
 }
 
 func (p *Pool) failWaitersLocked() {

@@ -24,6 +24,7 @@ const (
 	ClosedCheck      CloseReason = "check"      // Check said so
 	ClosedDiscarded  CloseReason = "discarded"  // Discard: its holder found it broken
 	ClosedSingle     CloseReason = "single"     // made for one holder, by Fresh or beyond MaxOpen
+	ClosedMadeWay    CloseReason = "made_way"   // idle, or put back, when another key's takers waited at GroupConfig.MaxOpen
 )
 
 // RejectFull counts connections that were secured and proven, and found the

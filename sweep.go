@@ -104,5 +104,5 @@ func (p *Pool) sweepOut(it sweepItem, found liveness, now time.Time) {
 	p.removeLocked(e, why)
 	p.client.wakeLocked()
 	p.mu.Unlock()
-	closeBelowTLS(e.conn)
+	e.cut()
 }

@@ -43,6 +43,14 @@ func (q *waiterQueue) push(w *waiter) {
 	q.len++
 }
 
+// oldest is when the first in the queue began to wait; zero if nobody does.
+func (q *waiterQueue) oldest() (since time.Time) {
+	if q.head != nil {
+		since = q.head.since
+	}
+	return since
+}
+
 func (q *waiterQueue) pop() *waiter {
 	w := q.head
 	if w != nil {
