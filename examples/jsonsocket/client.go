@@ -17,7 +17,7 @@ type Config struct {
 	MaxUses     int           // requests after which a connection is retired; 0: never
 	Timeout     time.Duration // for a whole answer, from its request on
 	MaxAnswer   int           // bytes
-	Check       string        // type of a cheap request that proves an idle connection alive; "": none
+	Check       string        // type of a cheap request whose answer, whatever it says, proves a connection alive; "": none
 }
 
 // Client asks a server over pooled connections. It is safe for concurrent use.
@@ -43,8 +43,10 @@ func (e *ServerError) Error() string { return "the server says: " + excerpt([]by
 func NewClient(cfg Config) (*Client, error) {
 	c := &Client{cfg: cfg}
 	var err error
-	c.pool, err = pool.NewLocal(c.poolConfig())
-	return c, err
+	if c.pool, err = pool.NewLocal(c.poolConfig()); err != nil {
+		return nil, err
+	}
+	return c, nil
 }
 
 func (c *Client) poolConfig() pool.LocalConfig {
@@ -54,10 +56,11 @@ func (c *Client) poolConfig() pool.LocalConfig {
 		Limits:         pool.Limits{MaxOpen: c.cfg.Connections, MaxUses: c.cfg.MaxUses, AcquireTimeout: 2 * c.cfg.Timeout},
 	}
 	if c.cfg.Check != "" { // most servers of the kind have nothing to ask that is cheap
-		cfg.Check = func(ctx context.Context, conn *pool.Conn) error {
+		prove := func(ctx context.Context, conn *pool.Conn) error {
 			_, err := c.exchange(ctx, conn, request{Type: c.cfg.Check})
 			return err
 		}
+		cfg.Setup, cfg.Check = prove, prove // when it is new, and while it is idle
 	}
 	return cfg
 }
@@ -75,7 +78,7 @@ func (c *Client) Reach(ctx context.Context) error {
 	return err
 }
 
-// Call sends a request and returns the result. A request that failed is not
+// Call sends a request and returns the result, nil if there is none. A request that failed is not
 // sent again: the server may have carried it out. Errors are *ServerError, the
 // server's own; *AnswerError, an answer that is none or too late; or those of
 // the pool and of the network.

@@ -284,5 +284,5 @@ func TestCheck(t *testing.T) {
 	require.NoError(t, err)
 	mu.Lock()
 	defer mu.Unlock()
-	require.Equal(t, []string{"ping", "work"}, asked)
+	require.Equal(t, []string{"ping", "ping", "work"}, asked, "when it is new, before it is used, and its use")
 }

@@ -4,6 +4,8 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/json"
+	"io"
+	"net"
 	"os/exec"
 	"strings"
 	"sync/atomic"
@@ -78,6 +80,10 @@ func TestPython(t *testing.T) {
 
 func TestCommandLine(t *testing.T) {
 	address, _ := startPython(t)
+	brief := scripted(t, func(_ int, conn net.Conn) {
+		conn.Read(make([]byte, 100))
+		io.WriteString(conn, `{"status": "success"}`)
+	})
 	for _, c := range []struct {
 		args   []string
 		status int
@@ -85,6 +91,9 @@ func TestCommandLine(t *testing.T) {
 	}{
 		{[]string{"--server", address, "get_object_info", `{"name": "Cube"}`}, 0, "{\n  \"name\": \"Cube\",\n"},
 		{[]string{"--server", address, "--check", "get_scene_info", "echo"}, 0, "{}\n"},
+		{[]string{"--server", address, "--times", "30", "--connections", "1", "--max-uses", "10", "get_scene_info"}, 0, "30 answers in "},
+		{[]string{"--server", address, "--times", "30", "make_coffee"}, 1, "jsonsocket: make_coffee: the server says: "},
+		{[]string{"--server", brief, "do_it"}, 0, ""},
 		{[]string{"--server", address, "make_coffee"}, 1, "jsonsocket: make_coffee: the server says: Unknown command type: make_coffee\n"},
 		{[]string{"--server", address, "--timeout", "50ms", "sleep", `{"seconds": 0.2}`}, 1, "jsonsocket: sleep: no whole answer in time\n"},
 		{[]string{"--server", address, "--max-answer", "10", "get_scene_info"}, 1, "jsonsocket: get_scene_info: the answer is too large: more than 10 bytes; it begins: {\"status\":\n"},
@@ -93,7 +102,7 @@ func TestCommandLine(t *testing.T) {
 		{[]string{"--server", address, "echo", "1", "2"}, 2, `jsonsocket: too much after TYPE and JSON-PARAMS: "2"; flags go first`},
 		{[]string{"--server", address}, 2, "jsonsocket: the TYPE of the request is missing"},
 		{[]string{"--server", "localhost", "x"}, 2, `jsonsocket: --server "localhost" is not HOST:PORT`},
-		{[]string{"--server", address, "--connections", "0", "x"}, 2, "jsonsocket: --timeout, --max-answer and --connections are above 0"},
+		{[]string{"--server", address, "--connections", "0", "x"}, 2, "jsonsocket: --timeout, --max-answer, --connections and --times are above 0"},
 		{[]string{"--sever", address, "x"}, 2, "jsonsocket: flag provided but not defined: -sever"},
 		{nil, 2, "jsonsocket: --server HOST:PORT is missing"},
 		{[]string{"--help"}, 0, "usage: jsonsocket "},

@@ -4,7 +4,14 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
 	"fmt"
+	"math/big"
 	"net"
 	"os"
 	"os/exec"
@@ -39,6 +46,7 @@ func startRedis(t testing.TB, args ...string) string {
 	}, args...)...)
 	out, err := server.StdoutPipe()
 	require.NoError(t, err)
+	server.Stderr = server.Stdout
 	require.NoError(t, server.Start())
 	ready, ended := make(chan struct{}), make(chan struct{})
 	var said bytes.Buffer
@@ -59,6 +67,9 @@ func startRedis(t testing.TB, args ...string) string {
 	select {
 	case <-ready:
 	case <-ended:
+		if strings.Contains(said.String(), "tls-port") {
+			t.Skip("redis-server is built without TLS")
+		}
 		t.Fatalf("redis-server ended: %s", said.String())
 	case <-time.After(20 * time.Second):
 		t.Fatal("redis-server does not get ready")
@@ -247,6 +258,48 @@ func TestLogin(t *testing.T) {
 	list, err := client.Do(ctx, "CLIENT", "LIST")
 	require.NoError(t, err)
 	require.Contains(t, string(list.([]byte)), " db=3 ")
+}
+
+// TestTLS: variables alone make a pool over TLS, to a server that wants our
+// certificate too.
+func TestTLS(t *testing.T) {
+	dir := t.TempDir()
+	cert, key := filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
+	writePair(t, cert, key)
+	port, err := testnet.FreePort()
+	require.NoError(t, err)
+	startRedis(t, "--tls-port", fmt.Sprint(port), "--tls-cert-file", cert, "--tls-key-file", key, "--tls-ca-cert-file", cert)
+	try := func() string {
+		var out bytes.Buffer
+		run(t.Context(), []string{"PING"}, &out, &out)
+		return out.String()
+	}
+	t.Setenv("REDIS_POOL_ADDRESS", fmt.Sprintf("127.0.0.1:%d", port))
+	t.Setenv("REDIS_POOL_TLS", "on")
+	require.Contains(t, try(), "certificate signed by unknown authority")
+	t.Setenv("REDIS_POOL_TLS_CA_FILE", cert)
+	require.Contains(t, try(), "PING: ", "refused, without our certificate") // by an alert, or a reset that overtakes it
+	t.Setenv("REDIS_POOL_TLS_CERT_FILE", cert)
+	t.Setenv("REDIS_POOL_TLS_KEY_FILE", key)
+	require.Equal(t, "PONG\n", try())
+	t.Setenv("REDIS_POOL_TLS_SERVER_NAME", "db.example")
+	require.Contains(t, try(), "not db.example")
+}
+
+// writePair makes a certificate for 127.0.0.1 that vouches for itself.
+func writePair(t *testing.T, certFile, keyFile string) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	require.NoError(t, err)
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+		DNSNames: []string{"redis.example"}, IsCA: true, BasicConstraintsValid: true, Subject: pkix.Name{CommonName: "redis"},
+	}
+	cert, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	require.NoError(t, err)
+	secret, err := x509.MarshalPKCS8PrivateKey(key)
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(certFile, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert}), 0o600))
+	require.NoError(t, os.WriteFile(keyFile, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: secret}), 0o600))
 }
 
 // TestGoodbye: the server hears QUIT of each connection that ends in order.
