@@ -365,3 +365,27 @@ func TestBudgetSetupFailsOnSome(t *testing.T) {
 		require.Zero(t, g.Stats().Open)
 	})
 }
+
+// TestBudgetHooksThatClose give one place back, not two.
+func TestBudgetHooksThatClose(t *testing.T) {
+	inBubble(t, func(t *testing.T, s *lineServer) {
+		closing := func(_ context.Context, c *Conn) error { return c.Close() }
+		g, _ := newBounded(t, s, 2, LocalConfig{Limits: Limits{MinCap: -1, MaxUses: 1}, Check: closing, CheckEvery: 5 * time.Second, Goodbye: closing})
+		held := mustGetKey(t, g, "a")
+		for range 3 {
+			g.Put(mustGetKey(t, g, "b"))
+			synctest.Wait()
+			require.Equal(t, 1, g.Stats().Open)
+		}
+		g.Put(held)
+		synctest.Wait()
+		require.Zero(t, g.Stats().Open)
+
+		other, _ := newBounded(t, newLineServer(t, nil), 2, LocalConfig{Limits: noneAhead, Check: closing, CheckEvery: 5 * time.Second})
+		held = mustGetKey(t, other, "a")
+		other.Put(mustGetKey(t, other, "b"))
+		time.Sleep(10 * time.Second)
+		require.LessOrEqual(t, other.Stats().Open, 2)
+		other.Put(held)
+	})
+}

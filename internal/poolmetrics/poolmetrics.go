@@ -19,9 +19,14 @@ type Metrics struct {
 // New describes the metrics. Pools are told apart by the values of labels; fixed
 // labels are the same for all.
 func New(labels []string, fixed prometheus.Labels) *Metrics {
+	return Named("tunnelpool_pool_", labels, fixed)
+}
+
+// Named is New for metrics whose names begin with prefix.
+func Named(prefix string, labels []string, fixed prometheus.Labels) *Metrics {
 	m := &Metrics{}
 	desc := func(name, help string, more ...string) *prometheus.Desc {
-		d := prometheus.NewDesc("tunnelpool_pool_"+name, help, append(append([]string{}, labels...), more...), fixed)
+		d := prometheus.NewDesc(prefix+name, help, append(append([]string{}, labels...), more...), fixed)
 		m.all = append(m.all, d)
 		return d
 	}
@@ -89,6 +94,7 @@ func (m *Metrics) Collect(to chan<- prometheus.Metric, s pool.Stats, values ...s
 var closeReasons = []pool.CloseReason{
 	pool.ClosedByHolder, pool.ClosedDead, pool.ClosedUnpaired, pool.ClosedUnfit,
 	pool.ClosedFull, pool.ClosedIdle, pool.ClosedAge, pool.ClosedUses, pool.ClosedCleaned, pool.ClosedDistrusted, pool.ClosedShutdown,
+	pool.ClosedMadeWay,
 }
 
 // Histogram makes a metric of a histogram.
