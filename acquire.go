@@ -85,8 +85,7 @@ func (p *Pool) popOrWait(queue bool) (*Conn, *waiter, error) {
 			return nil, w, err
 		}
 		if p.expireLocked(e) {
-			p.mu.Unlock()
-			p.partSoon(e)
+			p.partAndUnlock(e)
 			continue
 		}
 		p.idle.remove(e)
@@ -238,8 +237,7 @@ func (p *Pool) takeOrWait(id ID, queue bool) (*Conn, *waiter, *waiterQueue, erro
 		return nil, w, q, nil
 	}
 	if p.expireLocked(e) {
-		p.mu.Unlock()
-		p.partSoon(e)
+		p.partAndUnlock(e)
 		return nil, nil, nil, ErrNotFound
 	}
 	p.idle.remove(e)

@@ -333,7 +333,6 @@ func (p *Pool) makeWay(e *entry) bool {
 		return false
 	}
 	p.removeLocked(e, ClosedMadeWay)
-	p.mu.Unlock()
-	p.partSoon(e)
+	p.partAndUnlock(e)
 	return true
 }

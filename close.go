@@ -26,15 +26,11 @@ func (p *Pool) part(entries []*entry) {
 	inParallel(entries, func(e *entry) { p.local.part(ctx, e) })
 }
 
-// partSoon does it to one, without blocking. After Close nobody waits for a
-// goodbye, and none is said.
-func (p *Pool) partSoon(e *entry) {
-	if p.local == nil {
-		e.cut()
-		return
-	}
-	p.mu.Lock()
-	awaited := p.phase != phaseClosed
+// partAndUnlock does it to one that was struck from the books just now, without
+// blocking. It is the end of that critical section, so that a Drain for which this
+// was the last waits for the goodbye. After Close nobody does, and none is said.
+func (p *Pool) partAndUnlock(e *entry) {
+	awaited := p.local != nil && p.phase != phaseClosed
 	if awaited {
 		p.wg.Go(func() { p.part([]*entry{e}) }) // ends with GoodbyeTimeout
 	}

@@ -2,6 +2,7 @@ package pool
 
 import (
 	"context"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -30,4 +31,29 @@ func TestWaitReadySeesChecked(t *testing.T) {
 		goOn <- nil
 		require.NoError(t, <-ready)
 	})
+}
+
+// TestDrainWaitsForLastGoodbye: the goodbye of the last one that is put back during
+// a drain belongs to it, however fast the drain ends.
+func TestDrainWaitsForLastGoodbye(t *testing.T) {
+	for range 10 {
+		s := newLineServer(t, nil)
+		p := newLocal(t, s, LocalConfig{Limits: Limits{MaxOpen: 1}, Goodbye: saying("bye")})
+		c := mustGet(t, p)
+		drained := make(chan error, 1)
+		go func() { drained <- p.Drain(context.Background()) }() // ends with the Put
+		var looking sync.WaitGroup
+		for range 4 { // so that who wants the lock has to wait for it
+			looking.Go(func() {
+				for len(drained) == 0 {
+					p.Stats()
+				}
+			})
+		}
+		require.Eventually(t, func() bool { return !p.Ready() }, 10*time.Second, 10*time.Microsecond)
+		p.Put(c.ID(), c)
+		looking.Wait()
+		require.NoError(t, <-drained)
+		require.Equal(t, 1, s.heardOf("bye"))
+	}
 }

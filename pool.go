@@ -282,12 +282,12 @@ func (p *Pool) Put(id string, conn net.Conn) {
 	}
 	p.mu.Lock()
 	p.removeLocked(e, why)
-	p.mu.Unlock()
-	if why == ClosedUnfit || why == ClosedDead {
-		e.cut()
+	if why != ClosedUnfit && why != ClosedDead {
+		p.partAndUnlock(e)
 		return
 	}
-	p.partSoon(e)
+	p.mu.Unlock()
+	e.cut()
 }
 
 // putBack offers a returned connection; it answers why it must be closed, or "".
