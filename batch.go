@@ -114,6 +114,21 @@ func (b *batch) readThrough(session net.Conn, p []byte) (int, error) {
 	return n, err
 }
 
+// readOwn has TLS take what is there, without waiting, for its own use: session
+// tickets, new keys. It reports whether that was all.
+func (b *batch) readOwn(session net.Conn) bool {
+	if !b.reading.TryLock() {
+		return false
+	}
+	defer b.reading.Unlock()
+	b.ahead, b.full, b.now = batchSize, true, true
+	var one [1]byte
+	n, err := session.Read(one[:])
+	b.ahead, b.full, b.now = 0, false, false
+	b.shrinkUnread()
+	return n == 0 && isTimeout(err)
+}
+
 // recordSize is the most that a TLS record carries.
 const recordSize = 16 << 10
 

@@ -45,15 +45,9 @@ func (l *localSide) checkIdle(now time.Time) {
 // ones, but nobody gets it.
 func (l *localSide) checkOne(it sweepItem) {
 	p, e := l.pool, it.entry
-	p.mu.Lock()
-	if e.state != stateIdle || e.uses != it.uses || p.phase != phaseOpen {
-		p.mu.Unlock()
-		return // handed out meanwhile, or gone
+	if !p.setAside(it) {
+		return
 	}
-	p.idle.setAside(e)
-	p.checking++
-	p.mu.Unlock()
-
 	err := l.check(p.ctx, e)
 
 	p.mu.Lock()
@@ -66,6 +60,20 @@ func (l *localSide) checkOne(it sweepItem) {
 	default:
 		e.cut()
 	}
+}
+
+// setAside keeps an idle connection from takers. It answers false for one that was
+// handed out meanwhile, or is gone.
+func (p *Pool) setAside(it sweepItem) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	e := it.entry
+	if e.state != stateIdle || e.uses != it.uses || p.phase != phaseOpen {
+		return false
+	}
+	p.idle.setAside(e)
+	p.checking++
+	return true
 }
 
 // endCheckLocked brings a checked connection back to its place, or to who waits

@@ -46,13 +46,17 @@ func probe(raw syscall.RawConn) liveness {
 
 // fit reports whether e may go to a holder. Where connections are handed out
 // bytes on an idle one are a breach of the protocol; where they are taken by ID
-// they are the next user's, who came first.
+// they are the next user's, who came first. Nobody else may use e meanwhile, but
+// for what a local pool's Setup built on it, whose verdict counts too.
 func (p *Pool) fit(e *entry) bool {
+	if e.ownSpoilt() {
+		return false
+	}
 	switch probe(e.raw) {
 	case livenessDead:
 		return false
 	case livenessReadable:
-		return !p.handsOut || e.readElsewhere()
+		return !p.handsOut || e.readElsewhere() || e.toldTLSOnly()
 	}
 	return true
 }

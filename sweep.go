@@ -50,6 +50,10 @@ func (s *sweeper) sweep(now time.Time) {
 	}
 	for _, it := range s.nominated(left) {
 		found := probe(it.entry.raw)
+		if found == livenessReadable && it.entry.mayTellTLS() {
+			s.pool.hearTLS(it)
+			continue
+		}
 		if found == livenessDead || found == livenessReadable {
 			s.pool.sweepOut(it, found, now)
 		}

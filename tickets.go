@@ -1,0 +1,59 @@
+package pool
+
+import (
+	"crypto/tls"
+	"time"
+)
+
+// A TLS server may say something to TLS itself at any time: TLS 1.3 sends session
+// tickets after the handshake, to clients that keep them, and may change keys. On
+// an idle connection of a single-ended pool such bytes are no sign that it is
+// broken. Somebody has to read them to tell.
+
+// ticketPause is how long that may take where the socket is out of reach.
+const ticketPause = time.Millisecond
+
+// mayTellTLS reports whether bytes on the socket may be for TLS alone.
+func (e *entry) mayTellTLS() bool {
+	_, secured := e.conn.(*tls.Conn)
+	return secured && e.own != nil && !e.readElsewhere()
+}
+
+// toldTLSOnly has TLS take its share of the unread bytes, and reports whether
+// nothing is left. Nobody else may use the connection meanwhile.
+func (e *entry) toldTLSOnly() bool {
+	switch {
+	case !e.mayTellTLS():
+		return false
+	case e.bulk != nil:
+		return e.bulk.readOwn(e.conn) && probe(e.raw) == livenessQuiet
+	}
+	if e.conn.SetReadDeadline(time.Now().Add(ticketPause)) != nil {
+		return false
+	}
+	var one [1]byte
+	n, err := e.conn.Read(one[:])
+	return n == 0 && isTimeout(err) && e.conn.SetReadDeadline(time.Time{}) == nil
+}
+
+// hearTLS does it to an idle connection, which nobody gets meanwhile, and closes it
+// if something is left.
+func (p *Pool) hearTLS(it sweepItem) {
+	if !p.setAside(it) {
+		return
+	}
+	e := it.entry
+	ok := e.toldTLSOnly()
+	p.mu.Lock()
+	if !ok {
+		p.removeLocked(e, ClosedDead)
+		p.mu.Unlock()
+		e.cut()
+		return
+	}
+	if why := p.endCheckLocked(e, nil); why != "" {
+		p.partAndUnlock(e)
+		return
+	}
+	p.mu.Unlock()
+}
