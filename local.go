@@ -240,9 +240,11 @@ func (l *localSide) connect(ctx context.Context) (*entry, error) {
 	}
 	if err := l.runHook(ctx, e, l.cfg.Setup); err != nil {
 		closeBelowTLS(conn)
-		l.pool.mu.Lock()
-		l.pool.count.setupFailures++
-		l.pool.mu.Unlock()
+		if ctx.Err() != context.Canceled { // by the pool's end, or by who wanted it alone
+			l.pool.mu.Lock()
+			l.pool.count.setupFailures++
+			l.pool.mu.Unlock()
+		}
 		return nil, fmt.Errorf("set up the connection to %v: %w", conn.RemoteAddr(), err)
 	}
 	return e, nil

@@ -141,3 +141,101 @@ func TestSessionTickets(t *testing.T) {
 		}
 	}
 }
+
+// TestOwnEndIsSeen: where what Setup built on a connection met its end, nobody gets
+// the connection, also where there is no socket to look at.
+func TestOwnEndIsSeen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newLineServer(t, nil)
+		p := newLocal(t, s, LocalConfig{Limits: Limits{MaxOpen: 1}, Setup: func(_ context.Context, c *Conn) error {
+			go func() { // ends with the connection
+				for err := error(nil); err == nil; _, err = c.Read(make([]byte, 1)) {
+				}
+			}()
+			return nil
+		}})
+		synctest.Wait()
+		s.mu.Lock()
+		s.live[0].Close()
+		s.mu.Unlock()
+		synctest.Wait()
+		c := mustGet(t, p)
+		require.Equal(t, 2, s.dials())
+		c.Close()
+	})
+}
+
+// TestLeftoverUnderTLS: a late answer that TLS holds already is nobody's, whoever
+// of the two handles read there.
+func TestLeftoverUnderTLS(t *testing.T) {
+	cfg, _ := ticketServer(t, "tcp")
+	cfg.Limits = Limits{MaxOpen: 1}
+	cfg.Setup = func(_ context.Context, c *Conn) error {
+		c.SetValue(c)
+		return nil
+	}
+	p := keep(t)(NewLocal(cfg))
+	c := mustGet(t, p)
+	built, _ := ValueOf[*Conn](c)
+	answer, err := askLine(built, "in time\nlate")
+	require.NoError(t, err)
+	require.Equal(t, "in time", answer)
+	p.Put(c.ID(), c)
+	require.Equal(t, map[CloseReason]uint64{ClosedUnfit: 1}, p.Stats().Closed)
+	c = mustGet(t, p)
+	built, _ = ValueOf[*Conn](c)
+	_, err = askLine(built, "in time")
+	require.NoError(t, err)
+	p.Put(c.ID(), c)
+	require.Equal(t, 1, p.Active())
+}
+
+// TestHookPanics: a hook that panics in its caller's goroutine leaves no connection
+// behind, and no place taken.
+func TestHookPanics(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newLineServer(t, nil)
+		var bad atomic.Bool
+		p := newLocal(t, s, LocalConfig{Limits: Limits{MaxOpen: 1}, CheckAtGet: -1, CheckEvery: -1,
+			Setup: func(context.Context, *Conn) error { return nil },
+			Check: func(context.Context, *Conn) error {
+				if bad.Load() {
+					panic("gone wrong")
+				}
+				return nil
+			},
+		})
+		p.Put(mustPut(t, p))
+		bad.Store(true)
+		require.PanicsWithValue(t, "gone wrong", func() { p.Get(t.Context()) })
+		bad.Store(false)
+		require.Zero(t, p.Stats().Out)
+		c := mustGet(t, p)
+		require.Equal(t, 2, s.dials())
+		require.Equal(t, 1, s.open())
+		c.Close()
+	})
+}
+
+// TestSetupEndsWithPool: what the pool's end, or the caller's, cut short is no
+// failure of the server's.
+func TestSetupEndsWithPool(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newLocal(t, newLineServer(t, nil), LocalConfig{Setup: func(ctx context.Context, _ *Conn) error {
+			<-ctx.Done()
+			return ctx.Err()
+		}})
+		ctx, cancel := context.WithCancel(t.Context())
+		fresh := make(chan error, 1)
+		go func() { // ends with cancel
+			_, err := p.Fresh(ctx)
+			fresh <- err
+		}()
+		synctest.Wait()
+		cancel()
+		require.ErrorIs(t, <-fresh, context.Canceled)
+		p.Close()
+		require.Zero(t, p.Stats().SetupFailures)
+		require.Zero(t, p.Stats().DialFailures)
+	})
+}

@@ -262,7 +262,7 @@ func (p *Pool) Put(id string, conn net.Conn) {
 	// A call in progress decides before the look at buffered bytes: that look
 	// would end a blocked Read, which then could pass for none, or wait for it.
 	e.noteBackground()
-	clean := c.alone() && !(p.handsOut && c.wasRead() && !e.readElsewhere() && hasBufferedBytes(conn)) && !e.ownSpoilt()
+	clean := c.alone() && !(p.handsOut && e.leftover(c, conn)) && !e.ownSpoilt()
 	c.end()
 	alone, mine := c.retire()
 	if !mine {
