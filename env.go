@@ -52,8 +52,8 @@ func configFromEnv(prefix string, environ []string) (LocalConfig, error) {
 			return LocalConfig{}, fmt.Errorf("pool: %s_%s %w", prefix, v.name, err)
 		}
 	}
-	if err := cfg.finish(); err != nil {
-		return LocalConfig{}, fmt.Errorf("pool: %s_%w", prefix, err)
+	if err := cfg.finish(prefix); err != nil {
+		return LocalConfig{}, fmt.Errorf("pool: %w", err)
 	}
 	return cfg.LocalConfig, nil
 }
@@ -223,12 +223,12 @@ func parseSwitch(to *bool, value string) error {
 
 // finish makes what several variables say together. Its errors begin with a
 // variable's name.
-func (c *envConfig) finish() error {
+func (c *envConfig) finish(prefix string) error {
 	for _, v := range []struct{ name, value string }{
 		{"TLS_SERVER_NAME", c.serverName}, {"TLS_CA_FILE", c.caFile}, {"TLS_CERT_FILE", c.certFile}, {"TLS_KEY_FILE", c.keyFile},
 	} {
 		if v.value != "" && !c.secure {
-			return fmt.Errorf("%s is set, and TLS is not on: set TLS to on as well", v.name)
+			return fmt.Errorf("%s_%s is set, and %[1]s_TLS is not on", prefix, v.name)
 		}
 	}
 	if !c.secure {
@@ -238,24 +238,24 @@ func (c *envConfig) finish() error {
 	if c.caFile != "" {
 		text, err := os.ReadFile(c.caFile)
 		if err != nil {
-			return fmt.Errorf("TLS_CA_FILE: %w", err)
+			return fmt.Errorf("%s_TLS_CA_FILE: %w", prefix, err)
 		}
 		c.TLS.RootCAs = x509.NewCertPool()
 		if !c.TLS.RootCAs.AppendCertsFromPEM(text) {
-			return fmt.Errorf("TLS_CA_FILE is %s, in which there is no certificate in PEM", shown(c.caFile))
+			return fmt.Errorf("%s_TLS_CA_FILE is %s, in which there is no certificate in PEM", prefix, shown(c.caFile))
 		}
 	}
 	switch {
 	case c.certFile == "" && c.keyFile == "":
 		return nil
 	case c.keyFile == "":
-		return errors.New("TLS_CERT_FILE is set, and TLS_KEY_FILE is not: they go together")
+		return fmt.Errorf("%s_TLS_CERT_FILE is set, and %[1]s_TLS_KEY_FILE is not", prefix)
 	case c.certFile == "":
-		return errors.New("TLS_KEY_FILE is set, and TLS_CERT_FILE is not: they go together")
+		return fmt.Errorf("%s_TLS_KEY_FILE is set, and %[1]s_TLS_CERT_FILE is not", prefix)
 	}
 	pair, err := tls.LoadX509KeyPair(c.certFile, c.keyFile)
 	if err != nil {
-		return fmt.Errorf("TLS_CERT_FILE and TLS_KEY_FILE: %w", err)
+		return fmt.Errorf("%s_TLS_CERT_FILE and %[1]s_TLS_KEY_FILE: %w", prefix, err)
 	}
 	c.TLS.Certificates = []tls.Certificate{pair}
 	return nil

@@ -89,7 +89,7 @@ func TestEnvMistakes(t *testing.T) {
 		{"P_ADDRESS=localhost", `P_ADDRESS is "localhost"; it must be host:port`},
 		{"P_ADDRESS=redis://:secret@host:1", `P_ADDRESS is a URL or has a user in it; it must be host:port alone`},
 		{"P_TLS=maybe", `P_TLS is "maybe"; it must be on or off`},
-		{"P_TLS_CA_FILE=ca.pem", `P_TLS_CA_FILE is set, and TLS is not on: set TLS to on as well`},
+		{"P_TLS_CA_FILE=ca.pem", `P_TLS_CA_FILE is set, and P_TLS is not on`},
 		{"P_MAX_OPEN=" + strings.Repeat("x", 1000), `P_MAX_OPEN is "` + strings.Repeat("x", 100) + `…"; it must be a whole number, or none`},
 
 		{"P_MAXOPEN=secret", `"P_MAXOPEN" is not known; did you mean P_MAX_OPEN?`},
@@ -150,9 +150,9 @@ func TestEnvTLS(t *testing.T) {
 	for set, want := range map[string]string{
 		"TLS_CA_FILE=" + junk:                            "P_TLS_CA_FILE is ",
 		"TLS_CA_FILE=" + dir + "/x":                      "P_TLS_CA_FILE: open ",
-		"TLS_CERT_FILE=" + cert:                          "P_TLS_CERT_FILE is set, and TLS_KEY_FILE is not",
-		"TLS_KEY_FILE=" + key:                            "P_TLS_KEY_FILE is set, and TLS_CERT_FILE is not",
-		"TLS_CERT_FILE=" + junk + " TLS_KEY_FILE=" + key: "P_TLS_CERT_FILE and TLS_KEY_FILE: ",
+		"TLS_CERT_FILE=" + cert:                          "P_TLS_CERT_FILE is set, and P_TLS_KEY_FILE is not",
+		"TLS_KEY_FILE=" + key:                            "P_TLS_KEY_FILE is set, and P_TLS_CERT_FILE is not",
+		"TLS_CERT_FILE=" + junk + " TLS_KEY_FILE=" + key: "P_TLS_CERT_FILE and P_TLS_KEY_FILE: ",
 	} {
 		_, err := parse(strings.Fields(set)...)
 		require.ErrorContains(t, err, want)
@@ -192,7 +192,7 @@ func fieldsOf(cfg LocalConfig) map[string]reflect.Value {
 	fields := make(map[string]reflect.Value)
 	v := reflect.ValueOf(cfg)
 	for _, f := range reflect.VisibleFields(v.Type()) {
-		if !f.Anonymous {
+		if !f.Anonymous && f.IsExported() {
 			fields[f.Name] = v.FieldByIndex(f.Index)
 		}
 	}

@@ -143,10 +143,11 @@ func TestBrokenAnswers(t *testing.T) {
 
 // TestLateAnswer: the answer that came too late for its request is nobody's.
 func TestLateAnswer(t *testing.T) {
-	second := make(chan struct{}) // the second request has come
+	second := make(chan struct{}) // there is another connection
+	var once sync.Once
 	address := scripted(t, func(n int, conn net.Conn) {
 		if n > 1 {
-			close(second)
+			once.Do(func() { close(second) })
 			behaved(conn)
 			return
 		}
