@@ -214,7 +214,10 @@ func TestKilledConnections(t *testing.T) {
 	killed := int64(0)
 	for range 5 {
 		before := good.Load()
-		require.Eventually(t, func() bool { return good.Load() > before+50 }, 10*time.Second, time.Millisecond)
+		require.Eventually(t, func() bool {
+			s := client.pool.Stats()
+			return s.Idle+s.Out == 4 && good.Load() > before+50
+		}, 10*time.Second, time.Millisecond, "as before")
 		killed += direct(t, address, "CLIENT", "KILL", "TYPE", "normal").(int64)
 	}
 	before := good.Load()
