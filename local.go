@@ -67,8 +67,10 @@ type LocalConfig struct {
 	// the end of TLS, default 1 s, also where many connections are closed together.
 	ConnectTimeout, CheckTimeout, GoodbyeTimeout time.Duration
 
-	// MinInterval and MaxInterval bound the time between maintenance passes, and
-	// pace dialing, as in [ClientConfig], with the same defaults.
+	// MinInterval and MaxInterval bound the time between maintenance passes, as in
+	// [ClientConfig], with the same defaults. They also pace dialing: on average at
+	// most as many dials start in each MinInterval as MaxCap or MaxDials is, whichever
+	// is more.
 	MinInterval, MaxInterval time.Duration
 
 	// KeepAlive is the longest idle time before TCP keep-alive probes, default 30 s;
@@ -203,6 +205,7 @@ func wrong(field, format string, args ...any) error {
 func (cfg *LocalConfig) planner() PlannerConfig {
 	return PlannerConfig{
 		Limits: cfg.Limits, MinInterval: cfg.MinInterval, MaxInterval: cfg.MaxInterval, MaxDials: cfg.MaxDials,
+		paceAtLeast: cfg.MaxDials, // connections of a small pool may serve once and go
 	}
 }
 

@@ -111,3 +111,21 @@ func TestLocalWaiters(t *testing.T) {
 		c.Close()
 	})
 }
+
+// TestRetirementCostsADial: where each connection serves once, users wait for dials,
+// not for the pace of a small pool.
+func TestRetirementCostsADial(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newLineServer(t, nil)
+		p := newLocal(t, s, LocalConfig{Limits: Limits{MaxOpen: 1, MaxUses: 1}})
+		began := time.Now()
+		for range 10 {
+			p.Put(mustPut(t, p))
+		}
+		require.Less(t, time.Since(began), 10*time.Millisecond)
+		for range 1000 {
+			p.Put(mustPut(t, p))
+		}
+		require.Greater(t, time.Since(began), 5*time.Second, "but the server is not hammered")
+	})
+}

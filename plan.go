@@ -66,6 +66,8 @@ type PlannerConfig struct {
 	MaxDials                 int
 	Overflow                 bool
 
+	paceAtLeast int // dials in each MinInterval, where MaxCap is lower
+
 	// Jitter returns a random duration of at least 0 and less than n, which is
 	// positive. Default: math/rand/v2.
 	Jitter func(n time.Duration) time.Duration
@@ -119,10 +121,11 @@ func newPlanner(cfg PlannerConfig) *Planner {
 		minCap: cfg.MinCap, maxCap: cfg.MaxCap,
 		minInterval: cfg.MinInterval, maxInterval: cfg.MaxInterval,
 	}
-	perSecond := rate.Limit(float64(cfg.MaxCap) / cfg.MinInterval.Seconds())
+	perInterval := max(cfg.MaxCap, cfg.paceAtLeast)
+	perSecond := rate.Limit(float64(perInterval) / cfg.MinInterval.Seconds())
 	p := &Planner{
 		cfg: cfg, control: c, state: c.initial(),
-		pace:     rate.NewLimiter(perSecond, cfg.MaxCap),
+		pace:     rate.NewLimiter(perSecond, perInterval),
 		parallel: min(initialDials, cfg.MaxDials),
 	}
 	if cfg.Overflow {
