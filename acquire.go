@@ -8,17 +8,22 @@ import (
 	"time"
 )
 
-// withhold closes a connection that was found unfit on its way to a holder.
-func (p *Pool) withhold(c *Conn, why CloseReason) {
+// withhold closes a connection that was found unfit on its way to a holder. What
+// was taken from there meanwhile, by Flush for one, counts as handed out.
+func (p *Pool) withhold(c *Conn, why CloseReason, err error) {
 	c.retire()
+	e := c.entry
 	p.mu.Lock()
-	p.count.handedOut--
-	if c.entry.awaited {
-		p.count.delivered--
+	if e.holder == c {
+		p.count.handedOut--
+		if e.awaited {
+			p.count.delivered--
+		}
+		e.untold = false
+		p.removeFaultyLocked(e, why, err)
 	}
-	p.removeLocked(c.entry, why)
 	p.mu.Unlock()
-	c.entry.cut()
+	e.cut()
 }
 
 // asLong is a patience that only the context bounds.
@@ -28,47 +33,48 @@ const asLong = time.Duration(-1)
 // that is wanted, or one that comes before patience and ctx end. With a patience
 // of 0 it does not wait.
 func (p *Pool) acquire(ctx context.Context, patience time.Duration) (*Conn, error) {
-	for {
-		c, w, err := p.popOrWait(patience != 0)
-		c, err = p.settle(ctx, patience, c, w, err)
-		if err != errUnsound {
-			return c, err
-		}
-	}
+	c, w, err := p.popOrWait(patience != 0)
+	return p.settle(ctx, patience, c, w, err)
 }
 
 // settle ends what popOrWait began.
 func (p *Pool) settle(ctx context.Context, patience time.Duration, c *Conn, w *waiter, err error) (*Conn, error) {
-	switch {
-	case err == errOverflow:
-		return p.dialSingle(ctx)
-	case err != nil:
-		return nil, err
-	case c == nil && w == nil:
-		return nil, ErrTimeout
-	case c == nil:
-		if c, err = p.await(ctx, patience, w, &p.waiters); err != nil {
+	asked := w.asked()
+	for {
+		switch {
+		case err == errOverflow:
+			return p.dialSingle(ctx)
+		case err != nil:
 			return nil, err
+		case c == nil && w == nil:
+			return nil, ErrTimeout
+		case c == nil:
+			if c, err = p.await(ctx, patience, w, &p.waiters); err != nil {
+				return nil, err
+			}
 		}
+		begun, sound := p.local.sound(ctx, c)
+		if asked.IsZero() {
+			asked = begun
+		}
+		switch {
+		case sound:
+			p.acquired(c, asked)
+			return c, nil
+		case ctx.Err() != nil:
+			return nil, contextError(ctx)
+		}
+		c, w, err = p.popOrWait(patience != 0)
 	}
-	switch {
-	case p.local.sound(ctx, c):
-		return c, nil
-	case ctx.Err() != nil:
-		return nil, contextError(ctx)
-	}
-	return nil, errUnsound
 }
 
-var (
-	errOverflow = errors.New("pool is full, and may overflow")
-	errUnsound  = errors.New("the connection failed its check")
-)
+var errOverflow = errors.New("pool is full, and may overflow")
 
 // popOrWait takes the idle connection whose turn it is, or queues the caller, in
 // one critical section. queue false never queues.
 func (p *Pool) popOrWait(queue bool) (*Conn, *waiter, error) {
 	for {
+		now := clock()
 		p.mu.Lock()
 		if err := p.refusalLocked(); err != nil {
 			p.mu.Unlock()
@@ -84,24 +90,25 @@ func (p *Pool) popOrWait(queue bool) (*Conn, *waiter, error) {
 			}
 			return nil, w, err
 		}
-		if p.expireLocked(e) {
+		if p.expireLocked(e, now) {
 			p.partAndUnlock(e)
 			continue
 		}
 		p.idle.remove(e)
-		c := p.handOutLocked(e)
-		p.client.tookLocked(p)
+		c := p.handOutLocked(e, now)
+		p.client.tookLocked(p, now)
 		p.mu.Unlock()
 		if p.fit(e) {
 			return p.handOver(c), nil, nil
 		}
-		p.withhold(c, ClosedDead)
+		p.withhold(c, ClosedDead, nil)
 	}
 }
 
 // missLocked is for a taker that found none idle: it queues the caller if that is
 // wanted, or says why nobody may wait.
 func (p *Pool) missLocked(queue bool) (w *waiter, err error) {
+	p.count.misses++
 	switch {
 	case p.limits.WhenFull == FailWhenFull && p.fullLocked():
 		err = ErrFull
@@ -169,11 +176,7 @@ func (r Request) Wait(ctx context.Context) (*Conn, error) {
 		r.pool.Put(r.conn.ID(), r.conn)
 		return nil, contextError(ctx)
 	}
-	c, err := r.pool.settle(ctx, asLong, r.conn, r.waiter, r.err)
-	if err == errUnsound {
-		return r.pool.acquire(ctx, asLong)
-	}
-	return c, err
+	return r.pool.settle(ctx, asLong, r.conn, r.waiter, r.err)
 }
 
 // Take takes the connection with that ID. When it is not idle yet (its ID is
@@ -194,19 +197,26 @@ func (p *Pool) Take(ctx context.Context, id ID) (*Conn, error) {
 // take is acquire for the connection with that ID.
 func (p *Pool) take(ctx context.Context, id ID, patience time.Duration) (*Conn, error) {
 	c, w, q, err := p.takeOrWait(id, patience != 0)
+	asked := w.asked()
 	if err == nil && c == nil {
 		c, err = p.await(ctx, patience, w, q)
-	}
-	if err == nil && !p.local.sound(ctx, c) {
-		err = ErrNotFound
 	}
 	if err != nil {
 		return nil, err
 	}
+	begun, sound := p.local.sound(ctx, c)
+	if !sound {
+		return nil, ErrNotFound
+	}
+	if asked.IsZero() {
+		asked = begun
+	}
+	p.acquired(c, asked)
 	return c, nil
 }
 
 func (p *Pool) takeOrWait(id ID, queue bool) (*Conn, *waiter, *waiterQueue, error) {
+	now := clock()
 	p.mu.Lock()
 	if err := cmp.Or(p.refusalLocked(), p.misnamed(id)); err != nil {
 		p.mu.Unlock()
@@ -215,6 +225,7 @@ func (p *Pool) takeOrWait(id ID, queue bool) (*Conn, *waiter, *waiterQueue, erro
 	e := p.byID[id]
 	if e == nil || e.state != stateIdle {
 		defer p.mu.Unlock()
+		p.count.misses++
 		if e == nil && p.gone.has(id) {
 			return nil, nil, nil, ErrNotFound
 		}
@@ -236,16 +247,16 @@ func (p *Pool) takeOrWait(id ID, queue bool) (*Conn, *waiter, *waiterQueue, erro
 		p.count.waited++
 		return nil, w, q, nil
 	}
-	if p.expireLocked(e) {
+	if p.expireLocked(e, now) {
 		p.partAndUnlock(e)
 		return nil, nil, nil, ErrNotFound
 	}
 	p.idle.remove(e)
-	c := p.handOutLocked(e)
-	p.client.tookLocked(p)
+	c := p.handOutLocked(e, now)
+	p.client.tookLocked(p, now)
 	p.mu.Unlock()
 	if !p.fit(e) {
-		p.withhold(c, ClosedDead)
+		p.withhold(c, ClosedDead, nil)
 		return nil, nil, nil, ErrNotFound
 	}
 	return p.handOver(c), nil, nil, nil

@@ -85,14 +85,14 @@ func (p *Pool) endCheckLocked(e *entry, err error) (why CloseReason) {
 	}
 	switch {
 	case p.phase != phaseOpen:
-		why = ClosedShutdown
+		why, err = ClosedShutdown, nil // what ended the check
 	case err != nil:
 		why = ClosedCheck
 	case e.cleaned:
 		why = ClosedCleaned
 	}
 	if why != "" {
-		p.removeLocked(e, why)
+		p.removeFaultyLocked(e, why, err)
 		return why
 	}
 	p.checking--
@@ -122,22 +122,23 @@ func (l *localSide) check(ctx context.Context, e *entry) error {
 }
 
 // sound reports whether a connection may go to its holder: where it was proven
-// alive too long ago for CheckAtGet, a check says so. One that fails is closed.
-// A nil receiver is a pair's.
-func (l *localSide) sound(ctx context.Context, c *Conn) bool {
+// alive too long ago for CheckAtGet, a check says so, which began then. One that
+// fails is closed. A nil receiver is a pair's.
+func (l *localSide) sound(ctx context.Context, c *Conn) (begun time.Time, sound bool) {
 	if l == nil || l.cfg.CheckAtGet == 0 {
-		return true
+		return begun, true
 	}
 	p, e := l.pool, c.entry
 	p.mu.Lock()
 	recent := l.cfg.CheckAtGet > 0 && time.Since(e.provenAt) < l.cfg.CheckAtGet
 	p.mu.Unlock()
 	if recent {
-		return true
+		return begun, true
 	}
-	if l.check(ctx, e) == nil {
-		return true
+	begun = time.Now()
+	err := l.check(ctx, e)
+	if err != nil {
+		p.withhold(c, ClosedCheck, err)
 	}
-	p.withhold(c, ClosedCheck)
-	return false
+	return begun, err == nil
 }

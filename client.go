@@ -65,6 +65,9 @@ type ClientConfig struct {
 	// ServerConfig.ShortIDs: otherwise every ID that it names is [ErrBadID] here.
 	ShortIDs bool
 
+	// OnConn is as in [LocalConfig].
+	OnConn func(ConnEvent)
+
 	Limits
 	Logger Logger // default: silent
 }
@@ -99,6 +102,7 @@ func NewClient(cfg ClientConfig) (*Pool, error) {
 	p.look = look
 	p.handsOut = cfg.Reverse
 	p.ids = formOfIDs(cfg.ShortIDs)
+	p.mu.tell = cfg.OnConn
 	d := &pairing{cfg, config}
 	p.client = &dialSide{connect: d.connect, timeout: cfg.HandshakeTimeout, planner: planner, wake: make(chan struct{}, 1)}
 	return p, nil
@@ -293,8 +297,8 @@ func (d *dialSide) missedLocked(waits bool) {
 
 // tookLocked notes a take, and wakes the maintainer when the planner wants to
 // know of it at once. A nil receiver is a server pool's.
-func (d *dialSide) tookLocked(p *Pool) {
-	if d != nil && d.planner.Took(time.Now(), p.idle.len) {
+func (d *dialSide) tookLocked(p *Pool, now time.Time) {
+	if d != nil && d.planner.Took(now, p.idle.len) {
 		d.wakeLocked()
 	}
 }

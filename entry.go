@@ -27,12 +27,13 @@ type entry struct {
 	reserved bool   // out, with its idle place kept
 	single   bool   // made for one holder: never idle
 	awaited  bool   // out, and its holder had to wait for it
+	untold   bool   // out, and who watches the pool is still to hear of it
 	cleaned  bool   // being checked, and to be closed after that
 	uses     uint64 // hand-outs so far; tells one idle spell from the next
 	holder   *Conn  // who has it, while out
 
 	expires       time.Time // its own share of Limits.MaxAge; zero for none, and before it came in
-	idleSince     time.Time // when it last became idle, or was handed to a waiter
+	since         time.Time // when it became idle, or went out
 	provenAt      time.Time // when it last became idle: alive then, for certain
 	readableSince time.Time // client role: since when an idle one has unread bytes
 	unwatched     bool      // the sweeper is to look at it: it became idle, or had something to say

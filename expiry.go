@@ -39,8 +39,8 @@ func (p *Pool) spentLocked(e *entry, now time.Time) CloseReason {
 
 // expireLocked strikes an idle connection from the books if it has reached its
 // bound. It is the caller's to close then, after unlocking.
-func (p *Pool) expireLocked(e *entry) bool {
-	if e.expires.IsZero() || !e.expired(time.Now()) { // no clock is read without need
+func (p *Pool) expireLocked(e *entry, now time.Time) bool {
+	if !e.expired(now) {
 		return false
 	}
 	p.removeLocked(e, ClosedAge)
@@ -84,7 +84,7 @@ func (s *sweeper) collect(now time.Time) (doomed []*entry) {
 			p.removeLocked(e, ClosedAge)
 			e = newer
 			continue
-		case p.limits.IdleTimeout > 0 && p.idle.len-len(unused) > p.limits.MinCap && now.Sub(e.idleSince) >= p.limits.IdleTimeout:
+		case p.limits.IdleTimeout > 0 && p.idle.len-len(unused) > p.limits.MinCap && now.Sub(e.since) >= p.limits.IdleTimeout:
 			unused = append(unused, e)
 		}
 		if s.watch == nil || e.unwatched {

@@ -80,6 +80,13 @@ type LocalConfig struct {
 	// MaxDials bounds the dials under way at once, default 16.
 	MaxDials int
 
+	// OnConn is told what happens to the pool's connections, after the fact, by
+	// whoever's call brought it about: from several goroutines at once. It must not
+	// block, and may look at the pool (Stats, Conns, Healthy) but do nothing else
+	// with it. Without it nothing is spent on events. In a group, GroupConfig.New
+	// knows the key that each function is for.
+	OnConn func(ConnEvent)
+
 	Limits
 	Logger Logger // default: silent
 }
@@ -114,6 +121,7 @@ func makeLocal(cfg LocalConfig, r *room, b *budget) (*Pool, error) {
 	}
 	p := newPool(cfg.Logger, cfg.Limits)
 	p.handsOut = true
+	p.mu.tell = cfg.OnConn
 	p.local = &localSide{cfg: cfg, pool: p}
 	p.client = &dialSide{connect: p.local.connect, timeout: cfg.ConnectTimeout, planner: newPlanner(plan), wake: make(chan struct{}, 1)}
 	p.room = r

@@ -66,7 +66,7 @@ func (p *Pool) lookAt(it sweepItem) {
 		p.count.checkFailures++
 	}
 	if failed {
-		p.removeLocked(e, ClosedCheck)
+		p.removeFaultyLocked(e, ClosedCheck, err)
 		p.client.wakeLocked()
 	}
 	p.mu.Unlock()

@@ -90,7 +90,6 @@ func (p *Pool) adopt(e *entry) error {
 		case refusedClosed:
 			err = ErrClosed
 		default:
-			p.count.created++
 			p.client.planner.Arrived(p.idle.len)
 		}
 		if err != nil {
@@ -127,12 +126,10 @@ func (p *Pool) finishDial(begun time.Time, success bool, err error) {
 	switch {
 	case success:
 		outcome = DialBrought
-		d.dialed++
-		d.failure = nil
+		p.dialedLocked(nil)
 	case err != nil:
 		outcome = DialFailed
-		d.failed++
-		d.failure = err
+		p.dialedLocked(err)
 		first, d.told, d.lastFailure = !d.told, true, now
 	}
 	d.planner.DialEnded(begun, now, outcome)
@@ -151,6 +148,17 @@ func (p *Pool) finishDial(begun time.Time, success bool, err error) {
 	case err != nil:
 		Tell(p.log, slog.LevelDebug, "dial_failed", Facts{"error", err}, "Pool: dial failed: %v", err)
 	}
+}
+
+// dialedLocked books how a dial ended.
+func (p *Pool) dialedLocked(err error) {
+	p.client.failure = err
+	if err == nil {
+		p.client.dialed++
+		return
+	}
+	p.client.failed++
+	p.failedLocked(nil, err)
 }
 
 // calmLocked reports, once, that dialing works again after failures that the

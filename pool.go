@@ -39,7 +39,7 @@ type Pool struct {
 	errorCount atomic.Int64 // the seed API's counter; only AddError moves it
 
 	// mu guards what follows. No I/O and no callback happens under it.
-	mu        sync.Mutex
+	mu        bookLock
 	phase     phase
 	running   bool                // a Run is under way
 	byID      map[ID]*entry       // admitting, idle and out
@@ -134,14 +134,20 @@ func (p *Pool) offerLocked(e *entry, now time.Time) admission {
 		defer p.room.unpin()
 	}
 	p.ageLocked(e)
-	e.idleSince, e.provenAt = now, now
+	switch e.state {
+	case stateAdmitting:
+		p.createdLocked(e)
+	case stateOut:
+		p.releasedLocked(e)
+	}
+	e.since, e.provenAt = now, now
 	if q := p.takers[e.id]; q != nil {
 		w := q.pop()
 		if q.len == 0 {
 			delete(p.takers, e.id)
 		}
 		p.deliverLocked(w, e, now)
-		p.client.tookLocked(p)
+		p.client.tookLocked(p, now)
 		return delivered
 	}
 	if w := p.waiters.pop(); w != nil {
@@ -159,7 +165,7 @@ func (p *Pool) offerLocked(e *entry, now time.Time) admission {
 }
 
 func (p *Pool) deliverLocked(w *waiter, e *entry, now time.Time) {
-	w.conn = p.handOutLocked(e)
+	w.conn = p.handOutLocked(e, now)
 	e.awaited = true
 	p.waiting--
 	p.count.delivered++
@@ -176,9 +182,11 @@ func (p *Pool) failLocked(w *waiter, err error) {
 }
 
 // handOutLocked makes e's connection its next holder's. e is in no list.
-func (p *Pool) handOutLocked(e *entry) *Conn {
+func (p *Pool) handOutLocked(e *entry, now time.Time) *Conn {
 	p.room.pin()
 	e.state = stateOut
+	e.since = now
+	e.untold = p.mu.tell != nil
 	e.awaited = false
 	e.uses++
 	e.holder = &Conn{entry: e, pool: p}
@@ -188,7 +196,10 @@ func (p *Pool) handOutLocked(e *entry) *Conn {
 
 // removeLocked strikes e from the books. Its connection is the caller's to
 // close, after unlocking.
-func (p *Pool) removeLocked(e *entry, why CloseReason) {
+func (p *Pool) removeLocked(e *entry, why CloseReason) { p.removeFaultyLocked(e, why, nil) }
+
+// removeFaultyLocked is removeLocked with the error that showed what is wrong with e.
+func (p *Pool) removeFaultyLocked(e *entry, why CloseReason, err error) {
 	switch e.state {
 	case stateGone, stateAdmitting: // in no books: not any more, or not yet
 		return
@@ -213,6 +224,7 @@ func (p *Pool) removeLocked(e *entry, why CloseReason) {
 	p.gone.add(e.id)
 	p.failTakersLocked(e.id)
 	p.count.closed[why]++
+	p.evictedLocked(e, why, err)
 	p.noteEmptyLocked()
 	if p.local != nil || why == ClosedIdle || why == ClosedAge || why == ClosedUses || p.waiters.len+len(p.readying) > 0 {
 		p.client.wakeLocked() // one less is kept, and MaxOpen may have room for another
@@ -292,7 +304,7 @@ func (p *Pool) Put(id string, conn net.Conn) {
 
 // putBack offers a returned connection; it answers why it must be closed, or "".
 func (p *Pool) putBack(e *entry) CloseReason {
-	now := time.Now()
+	now := clock()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	switch {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"time"
 )
 
 // Do calls f with a connection that it takes with [Pool.Get], whose errors it
@@ -77,7 +78,7 @@ func (p *Pool) Discard(id string, conn net.Conn, err error) {
 		return
 	}
 	p.mu.Lock()
-	p.removeLocked(c.entry, ClosedDiscarded)
+	p.removeFaultyLocked(c.entry, ClosedDiscarded, err)
 	p.mu.Unlock()
 	c.entry.cut()
 }
@@ -119,28 +120,41 @@ func (p *Pool) dialSingle(ctx context.Context) (*Conn, error) {
 	defer cancel()
 	stop := context.AfterFunc(p.ctx, cancel)
 	defer stop()
+	asked := time.Now()
 	e, err := p.client.connect(dialing)
+	c, err := p.adoptSingle(ctx, e, err)
 	switch {
-	case err != nil && p.Err() != nil:
-		return nil, p.Err()
-	case err != nil && ctx.Err() != nil:
-		return nil, contextError(ctx)
+	case err != nil && e != nil:
+		closeBelowTLS(e.conn)
+		return nil, err
 	case err != nil:
 		return nil, err
 	}
+	p.handOver(c)
+	p.acquired(c, asked)
+	return c, nil
+}
 
+// adoptSingle books how the dial for a single connection ended, and hands it out.
+// What ended the dial is the pool's end, or the caller's, rather than what it met.
+func (p *Pool) adoptSingle(ctx context.Context, e *entry, err error) (*Conn, error) {
+	now := time.Now()
 	p.mu.Lock()
-	if err := p.refusalLocked(); err != nil {
-		p.mu.Unlock()
-		closeBelowTLS(e.conn)
+	defer p.mu.Unlock()
+	if refusal := p.refusalLocked(); refusal != nil {
+		return nil, refusal
+	}
+	if err != nil && ctx.Err() != nil {
+		return nil, contextError(ctx)
+	}
+	p.dialedLocked(err)
+	if err != nil {
 		return nil, err
 	}
 	e.single = true
 	p.singles++
 	p.byID[e.id] = e
-	p.count.created++
+	p.createdLocked(e)
 	p.count.delivered++ // it was not there when it was asked for
-	c := p.handOutLocked(e)
-	p.mu.Unlock()
-	return p.handOver(c), nil
+	return p.handOutLocked(e, now), nil
 }

@@ -77,6 +77,10 @@ type ServerConfig struct {
 	// none for long.
 	ShortIDs bool
 
+	// OnConn is as in [LocalConfig]. What the front door turns away, before it had
+	// proven its key, is in Stats.Rejected only.
+	OnConn func(ConnEvent)
+
 	Limits
 	Logger Logger // default: silent
 }
@@ -106,6 +110,7 @@ func NewServer(cfg ServerConfig) (*Pool, error) {
 	p := newPool(cfg.Logger, cfg.Limits)
 	p.handsOut = !cfg.Reverse
 	p.ids = formOfIDs(cfg.ShortIDs)
+	p.mu.tell = cfg.OnConn
 	p.pairTimeout = defaultPairTimeout
 	p.onWait = cfg.OnWait
 	p.awaitRunning = cfg.AwaitRunning
@@ -198,11 +203,12 @@ func (p *Pool) Admit(ctx context.Context, conn net.Conn) error {
 		case refusedFull:
 			p.count.full++
 			err = ErrFull
-		default:
-			p.count.created++
 		}
 	}
 	if err != nil {
+		if err != ErrClosed {
+			p.failedLocked(e, err)
+		}
 		e.state = stateGone
 		delete(p.byID, e.id)
 		p.failTakersLocked(e.id)
@@ -224,6 +230,7 @@ func (p *Pool) reserveID(e *entry) error {
 	}
 	if !p.roomLocked() && p.admitting >= p.waiters.len || p.limits.MaxOpen > 0 && len(p.byID) >= p.limits.MaxOpen {
 		p.count.full++
+		p.failedLocked(e, ErrFull)
 		return ErrFull
 	}
 	for e.id = p.ids.choose(); p.byID[e.id] != nil || p.gone.has(e.id); {

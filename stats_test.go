@@ -32,10 +32,37 @@ func TestHitsAndWaits(t *testing.T) {
 		require.EqualValues(t, 1, s.Hits)
 		require.EqualValues(t, 2, s.HandedOut)
 		require.EqualValues(t, 2, s.Waited)
+		require.EqualValues(t, 2, s.Misses)
+		require.Equal(t, 40*time.Millisecond, s.AcquireTime, "in vain counts in WaitTime only")
 		require.EqualValues(t, 2, s.Waits.Count())
 		require.Equal(t, 2040*time.Millisecond, s.WaitTime)
 		require.Equal(t, s.WaitTime, s.Waits.Sum)
 		require.InDelta(t, 40*time.Millisecond, s.Waits.Quantile(0.25), float64(10*time.Millisecond))
+	})
+}
+
+// TestMisses: who finds nothing idle is a miss, whether he waits, may not, or is
+// told at once that it is gone.
+func TestMisses(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newLimitedCore(t, Limits{MaxCap: 8, MaxWaiters: 1})
+		_, _, err := p.ServerGet(0)
+		require.ErrorIs(t, err, ErrTimeout)
+		require.EqualValues(t, 1, p.Stats().Misses)
+		waiter := laterGet(p)
+		_, err = p.Get(t.Context())
+		require.ErrorIs(t, err, ErrTooManyWaiters)
+		require.EqualValues(t, 3, p.Stats().Misses)
+		id, _ := admit(t, p)
+		(<-waiter).conn.Close()
+		_, err = p.ClientGet(id)
+		require.ErrorIs(t, err, ErrNotFound)
+		_, err = p.OutgoingGet("AAAAAAAA", 0)
+		require.ErrorIs(t, err, ErrTimeout)
+		s := p.Stats()
+		require.EqualValues(t, 5, s.Misses)
+		require.EqualValues(t, 1, s.Waited)
+		require.Zero(t, s.Hits)
 	})
 }
 
@@ -57,6 +84,9 @@ func TestStatsAdd(t *testing.T) {
 			for i := range v.NumField() {
 				of(v.Field(i), n)
 			}
+		case reflect.Slice: // of Waits, set below
+		default:
+			t.Fatalf("a field is of kind %v, which this test does not fill", v.Kind())
 		}
 	}
 	var a, b, want Stats

@@ -200,6 +200,8 @@ func TestStressCore(t *testing.T) {
 				if p.client != nil {
 					bring = bringClient(p)
 				}
+				var seen watcher
+				seen.watch(p)
 				var steps atomic.Int64
 				more := func() bool { return steps.Add(1) < 40_000 }
 				stop := inspect(t, p)
@@ -218,6 +220,7 @@ func TestStressCore(t *testing.T) {
 				work.Wait()
 				stop()
 				requireQuiet(t, p)
+				seen.requireBooks(t, p)
 			})
 		}
 	}

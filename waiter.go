@@ -21,6 +21,14 @@ func newWaiter() *waiter {
 	return &waiter{ready: make(chan struct{}), since: time.Now()}
 }
 
+// asked is when it came; the zero time of a nil receiver, who need not wait.
+func (w *waiter) asked() (t time.Time) {
+	if w != nil {
+		t = w.since
+	}
+	return t
+}
+
 // served reports whether the waiter was given something. The pool's lock must
 // be held.
 func (w *waiter) served() bool { return w.conn != nil || w.err != nil }
