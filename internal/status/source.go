@@ -105,7 +105,7 @@ func (s *Server) Report() Report {
 	r.Door = &Door{InFlight: st.Door.InFlight, Rejected: texts(st.Door.Rejected)}
 	var sum pool.Stats
 	for _, c := range st.Clients {
-		c.Pool.Waited += c.Carried // they would have waited
+		c.Pool.Misses = c.Pool.Waited + c.Carried // one of each user, who may look more than once
 		sum = sum.Add(c.Pool)
 		r.Sessions = append(r.Sessions, Session{
 			Client: c.Client, Address: c.Addr, Key: c.Key, Since: c.Since, RoundTrip: c.RoundTrip.Seconds(),
@@ -190,7 +190,7 @@ func quantiles(h pool.Histogram) (p50, p99 *float64) {
 func poolOf(s pool.Stats) Pool {
 	return Pool{
 		Idle: s.Idle, Out: s.Out, Waiting: s.Waiting, Capacity: s.Capacity, Interval: s.Interval.Seconds(),
-		Hits: s.Hits, Misses: s.Waited, Timeouts: s.Timeouts, Created: s.Created,
+		Hits: s.Hits, Misses: s.Misses, Timeouts: s.Timeouts, Created: s.Created,
 		Dialing: s.Dialing, DialFailures: s.DialFailures, Closed: texts(s.Closed), Rejected: texts(s.Rejected),
 	}
 }

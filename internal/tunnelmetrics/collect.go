@@ -49,7 +49,7 @@ func (s *Server) Collect(to chan<- prometheus.Metric) {
 		c.counter(refused, st.Door.Rejected[reason], string(reason))
 	}
 	for _, one := range st.Clients {
-		one.Pool.Waited += one.Carried // they would have waited
+		one.Pool.Misses = one.Pool.Waited + one.Carried // one of each user, who may look more than once
 		c.session(one)
 	}
 	c.services("service", st.Services, true)
