@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -51,7 +52,7 @@ func TestGroupCloseKey(t *testing.T) {
 // TestGroupCloseWhileBuilding waits for the template, and leaves nothing.
 func TestGroupCloseWhileBuilding(t *testing.T) {
 	for _, fails := range []error{nil, errBroken} {
-		for _, keys := range [][]string{nil, {"a"}} {
+		for _, keys := range slices.Repeat([][]string{nil, {"a"}}, 20) { // who is first is chance
 			inBubble(t, func(t *testing.T, s *lineServer) {
 				gate := make(chan struct{})
 				g := newGroup(t, s, GroupConfig{New: func(string) (LocalConfig, error) {
