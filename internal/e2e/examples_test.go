@@ -10,7 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestSSHExample runs the script of examples/ssh: a command, and much through it
+// TestSSHExample runs the script of examples/publish-ssh: a command, and much through it
 // both ways to the end of its input.
 func TestSSHExample(t *testing.T) {
 	t.Parallel()
@@ -22,7 +22,7 @@ func TestSSHExample(t *testing.T) {
 		}
 	}
 	run := func(input []byte, command ...string) string {
-		c := exec.Command("bash", append([]string{filepath.Join("..", "..", "examples", "ssh", "run.sh")}, command...)...)
+		c := exec.Command("bash", append([]string{filepath.Join("..", "..", "examples", "publish-ssh", "run.sh")}, command...)...)
 		c.Env = append(os.Environ(), "BIN="+build(t), "TMPDIR="+os.TempDir())
 		c.Stdin = bytes.NewReader(input)
 		var failed bytes.Buffer
