@@ -234,7 +234,7 @@ func TestPlannerOutage(t *testing.T) {
 func TestPlannerTriesUnusedServerRarely(t *testing.T) {
 	p := plan(t, PlannerConfig{})
 	failing := func(d time.Duration) (tried int) {
-		for until := p.now.Add(d); p.now.Before(until); p.now = p.now.Add(time.Millisecond) {
+		for until := p.now.Add(d); p.now.Before(until); p.now = p.now.Add(5 * time.Millisecond) {
 			tried += p.dials()
 			p.end(len(p.begun), DialFailed)
 		}
