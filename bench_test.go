@@ -52,6 +52,23 @@ func BenchmarkGetPut(b *testing.B) {
 	}
 }
 
+// BenchmarkGetPutTold is BenchmarkGetPut for somebody who hears of it.
+func BenchmarkGetPutTold(b *testing.B) {
+	p := fillServer(b, 10)
+	heard := 0
+	p.mu.tell = func(ConnEvent) { heard++ }
+	ctx := context.Background()
+	b.ReportAllocs()
+	for b.Loop() {
+		c, err := p.Get(ctx)
+		if err != nil {
+			b.Fatal(err)
+		}
+		p.Put(c.ID(), c)
+	}
+	require.Equal(b, 2*b.N, heard)
+}
+
 func BenchmarkServerGetPut(b *testing.B) {
 	for _, n := range idleCounts {
 		b.Run(fmt.Sprintf("idle=%d", n), func(b *testing.B) {
