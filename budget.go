@@ -247,7 +247,7 @@ func (b *budget) nextToLeaveLocked() *entry {
 		return nil
 	}
 	e := b.lru.oldest
-	for e != nil && (e.aside || e.share == b.wanting[0]) { // those are few
+	for e != nil && (e.aside || e.leaving || e.share == b.wanting[0]) { // those are few
 		e = e.younger
 	}
 	if e != nil {

@@ -160,3 +160,34 @@ func TestBudgetHeedsThePace(t *testing.T) {
 	require.Equal(t, 1, step.Dials)
 	require.Zero(t, step.short)
 }
+
+// TestBudgetPicksOnce: one that was picked to make way, taken by a holder and put
+// back before that was done, is not picked twice.
+func TestBudgetPicksOnce(t *testing.T) {
+	b := &budget{max: 1}
+	s, p := b.part(t, 1)
+	other, _ := b.part(t, 1)
+	now := time.Now()
+	e := &entry{share: other, counted: true}
+	b.open, other.held = 1, 1
+	b.idled(e)
+	require.Equal(t, 2, s.plan(now, p, Stock{Waiting: 2}, queueOf(2, now)).short)
+	pick := func() *entry {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		return b.nextToLeaveLocked()
+	}
+	require.Same(t, e, pick())
+	b.taken(e)
+	require.False(t, other.yields(e, false, now))
+	b.idled(e)
+	require.Nil(t, pick())
+	require.Equal(t, 1, b.leaving)
+	b.taken(e)
+	other.closed(e)
+	other.closed(e)
+	require.Zero(t, b.leaving)
+	require.Zero(t, other.held)
+	require.Equal(t, 1, s.granted)
+	require.Equal(t, 1, b.open)
+}

@@ -17,10 +17,13 @@ import (
 // Without keys it ends the group, for good: all later calls get [ErrClosed]. It
 // may be called more than once; each call waits.
 func (g *Group) Close(keys ...string) {
+	g.mu.Lock()
 	if len(keys) == 0 {
-		g.shut()
+		g.shutLocked()
 	}
-	g.end(g.chosen(keys))
+	rooms := g.chosenLocked(keys)
+	g.mu.Unlock()
+	g.end(rooms)
 	if len(keys) == 0 {
 		g.wg.Wait()
 	}
@@ -35,11 +38,16 @@ func (g *Group) Close(keys ...string) {
 //
 // Without keys it ends the whole group that way, for good.
 func (g *Group) Drain(ctx context.Context, keys ...string) error {
+	g.mu.Lock()
 	if len(keys) == 0 {
-		g.shut()
+		g.shutLocked()
 	}
-	rooms := g.chosen(keys)
-	g.noteDraining(rooms)
+	rooms := g.chosenLocked(keys)
+	for _, r := range rooms {
+		r.draining = true
+		g.unused.remove(r)
+	}
+	g.mu.Unlock()
 	left := make([]int, len(rooms)) // connections still out
 	var all sync.WaitGroup
 	for i, r := range rooms {
@@ -53,43 +61,32 @@ func (g *Group) Drain(ctx context.Context, keys ...string) error {
 	return drainError(ctx, rooms, left)
 }
 
-// shut lets nobody new in, and ends the housekeeper.
-func (g *Group) shut() {
-	g.mu.Lock()
-	defer g.mu.Unlock()
+// shutLocked lets nobody new in, and ends the housekeeper.
+func (g *Group) shutLocked() {
 	if !g.closed {
 		g.closed = true
 		close(g.done)
 	}
 }
 
-// chosen returns the rooms of keys, or of all where there are none, with those that
-// were taken away and may have connections out.
-func (g *Group) chosen(keys []string) []*room {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	var rooms []*room
+// chosenLocked returns the rooms of keys, or of all where there are none, with
+// those that were taken away and may have connections out.
+func (g *Group) chosenLocked(keys []string) (rooms []*room) {
+	wanted := make(map[string]bool, len(keys))
+	for _, key := range keys {
+		wanted[key] = true
+	}
 	for key, r := range g.rooms {
-		if len(keys) == 0 || slices.Contains(keys, key) {
+		if len(keys) == 0 || wanted[key] {
 			rooms = append(rooms, r)
 		}
 	}
 	for r := range g.leaving {
-		if len(keys) == 0 || slices.Contains(keys, r.key) {
+		if len(keys) == 0 || wanted[r.key] {
 			rooms = append(rooms, r)
 		}
 	}
 	return rooms
-}
-
-// noteDraining lets nobody new in.
-func (g *Group) noteDraining(rooms []*room) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	for _, r := range rooms {
-		r.draining = true
-		g.unused.remove(r)
-	}
 }
 
 // drain waits for what is out, and returns how many still are when ctx ends.

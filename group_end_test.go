@@ -76,6 +76,29 @@ func TestGroupCloseWhileBuilding(t *testing.T) {
 	}
 }
 
+// TestGroupGetsNothingOfWhatWasTakenAway: a pool that is made when its key was
+// closed already serves nobody, however late its end comes.
+func TestGroupGetsNothingOfWhatWasTakenAway(t *testing.T) {
+	inBubble(t, func(t *testing.T, s *lineServer) {
+		gate := make(chan struct{})
+		g := newGroup(t, s, GroupConfig{New: func(string) (LocalConfig, error) {
+			<-gate
+			return LocalConfig{Dial: s.dial}, nil
+		}}, LocalConfig{})
+		waiting := []<-chan got{laterKey(g, "a"), laterKey(g, "a")}
+		g.mu.Lock()
+		r := g.rooms["a"]
+		require.True(t, g.detachLocked(r))
+		g.mu.Unlock()
+		close(gate)
+		for _, w := range waiting {
+			require.ErrorIs(t, (<-w).err, ErrClosed)
+		}
+		r.end()
+		require.Empty(t, g.leaving)
+	})
+}
+
 // TestGroupDrainWhileTheTemplateFails does not wait for a pool that never is.
 func TestGroupDrainWhileTheTemplateFails(t *testing.T) {
 	inBubble(t, func(t *testing.T, s *lineServer) {
