@@ -24,6 +24,7 @@ type config struct {
 	knownHosts  string        // a file
 	connections int           // at most
 	wait        time.Duration // for one of them, at most; 0: 30 s
+	onConn      func(pool.ConnEvent)
 }
 
 // newPool makes a pool of connections that are logged in. What lives on each is
@@ -45,18 +46,9 @@ func newPool(cfg config) (*pool.Pool, error) {
 		},
 		Check:   check,
 		Goodbye: func(_ context.Context, conn *pool.Conn) error { return clientOf(conn).Close() },
+		OnConn:  cfg.onConn,
 		Limits:  pool.Limits{MaxOpen: cfg.connections, AcquireTimeout: cfg.wait},
 	})
-}
-
-// reach tells at once whether we can log in, and why not. A command would wait
-// for it, as long as config says.
-func reach(ctx context.Context, p *pool.Pool) error {
-	conn, err := p.Fresh(ctx)
-	if err == nil {
-		p.Put(conn.ID(), conn)
-	}
-	return err
 }
 
 // check asks what every server answers, if only to say that it does not know it.

@@ -24,6 +24,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"text/tabwriter"
 	"time"
@@ -145,15 +146,31 @@ func readKey(file, dir string) (ssh.Signer, error) {
 	return key, nil
 }
 
+// impatient returns a context that ends when the first attempt to connect fails:
+// the pool would go on trying, but who typed the command wants to know. The
+// function is the pool's OnConn.
+func impatient(ctx context.Context) (context.Context, func(pool.ConnEvent)) {
+	ctx, giveUp := context.WithCancelCause(ctx)
+	var connected atomic.Bool
+	return ctx, func(e pool.ConnEvent) {
+		switch e.Kind {
+		case pool.ConnCreated:
+			connected.Store(true)
+		case pool.ConnFailed:
+			if !connected.Load() {
+				giveUp(e.Err)
+			}
+		}
+	}
+}
+
 func (j *job) do(ctx context.Context, stdout, stderr io.Writer) error {
+	ctx, j.onConn = impatient(ctx)
 	p, err := newPool(j.config)
 	if err != nil {
 		return err
 	}
 	defer p.Close()
-	if err := reach(ctx, p); err != nil {
-		return err
-	}
 	if j.times == 1 {
 		j.stdout, j.stderr = stdout, stderr
 		return j.command.run(ctx, p).err
