@@ -213,7 +213,7 @@ func wrong(field, format string, args ...any) error {
 func (cfg *LocalConfig) planner() PlannerConfig {
 	return PlannerConfig{
 		Limits: cfg.Limits, MinInterval: cfg.MinInterval, MaxInterval: cfg.MaxInterval, MaxDials: cfg.MaxDials,
-		paceAtLeast: cfg.MaxDials, // connections of a small pool may serve once and go
+		single: true,
 	}
 }
 

@@ -129,3 +129,19 @@ func TestRetirementCostsADial(t *testing.T) {
 		require.Greater(t, time.Since(began), 5*time.Second, "but the server is not hammered")
 	})
 }
+
+// TestSlowSetupIsNoDemand: who waits for a log-in that takes long is one taker, not
+// one in each step that it waits.
+func TestSlowSetupIsNoDemand(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newLineServer(t, nil)
+		p := newLocal(t, s, LocalConfig{Limits: Limits{MaxOpen: 100}, Setup: func(context.Context, *Conn) error {
+			time.Sleep(time.Second)
+			return nil
+		}})
+		p.Put(mustPut(t, p))
+		time.Sleep(5 * time.Second)
+		require.LessOrEqual(t, s.dials(), 3, "it, and what is to be ready for the next")
+		require.LessOrEqual(t, p.Capacity(), 2)
+	})
+}

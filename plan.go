@@ -66,7 +66,11 @@ type PlannerConfig struct {
 	MaxDials                 int
 	Overflow                 bool
 
-	paceAtLeast int // dials in each MinInterval, where MaxCap is lower
+	// single is a single-ended pool's. Its connections may serve once and go, so
+	// that MaxDials may begin in each MinInterval, where MaxCap is lower. And its
+	// dials may take long, by a log-in: who waits for one that is under way counts
+	// once, and not in each step.
+	single bool
 
 	// Jitter returns a random duration of at least 0 and less than n, which is
 	// positive. Default: math/rand/v2.
@@ -121,7 +125,10 @@ func newPlanner(cfg PlannerConfig) *Planner {
 		minCap: cfg.MinCap, maxCap: cfg.MaxCap,
 		minInterval: cfg.MinInterval, maxInterval: cfg.MaxInterval,
 	}
-	perInterval := max(cfg.MaxCap, cfg.paceAtLeast)
+	perInterval := cfg.MaxCap
+	if cfg.single {
+		perInterval = max(perInterval, cfg.MaxDials)
+	}
 	perSecond := rate.Limit(float64(perInterval) / cfg.MinInterval.Seconds())
 	p := &Planner{
 		cfg: cfg, control: c, state: c.initial(),
@@ -305,8 +312,12 @@ func (p *Planner) due() time.Duration {
 // step moves the controller with what happened since the last step.
 func (p *Planner) step(now time.Time, s Stock, elapsed time.Duration) {
 	p.stepped = now
+	waited := p.waited
+	if !p.cfg.single {
+		waited = max(waited, s.Waiting)
+	}
 	p.state = p.control.step(p.state, observation{
-		idle: s.Idle, waited: max(p.waited, s.Waiting), missing: p.meter.peak,
+		idle: s.Idle, waited: waited, missing: p.meter.peak,
 		attempted: p.tried, succeeded: p.brought, elapsed: elapsed,
 	})
 	p.waited, p.tried, p.brought = 0, 0, 0
