@@ -91,8 +91,7 @@ func (g *Group) choose(pick Pick, keys []string) choice {
 	return choice{first, r, mine, err}
 }
 
-// failing tells which of keys have a pool without a connection, whose last dial
-// failed.
+// failing tells which of keys have a pool that cannot serve.
 func (g *Group) failing(keys []string) map[string]bool {
 	g.mu.Lock()
 	rooms := make([]*room, 0, len(keys))
@@ -104,19 +103,11 @@ func (g *Group) failing(keys []string) map[string]bool {
 	g.mu.Unlock()
 	failing := make(map[string]bool)
 	for _, r := range rooms { // each under its pool's lock
-		if p := r.made(); p != nil && p.failing() {
+		if p := r.made(); p != nil && p.Healthy() != nil {
 			failing[r.key] = true
 		}
 	}
 	return failing
-}
-
-// failing reports whether a single-ended pool has no connection, and its last dial
-// failed.
-func (p *Pool) failing() bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return len(p.byID) == 0 && p.client.failure != nil
 }
 
 // get takes a connection, and gives up when a dial fails meanwhile.

@@ -176,7 +176,7 @@ func TestGroupStress(t *testing.T) {
 	require.GreaterOrEqual(t, uint64(s.dials()), stats.Sum.Created+stats.Sum.SetupFailures)
 	t.Logf("served %d, timeouts %d, closed %d, too many keys %d, template %d; %d dials, %d of them for one, closed %v, %d pools",
 		total(&served), total(&timeouts), total(&ended), total(&full), total(&others), s.dials(), singles.Load(), stats.Sum.Closed, stats.Ended)
-	for n := range keys / 2 {
+	for n := range keys / 5 { // those that are wanted most
 		require.Positive(t, served[n].Load(), "key %d", n)
 	}
 	require.Positive(t, stats.Sum.Closed[ClosedMadeWay])
