@@ -247,7 +247,7 @@ func (b *budget) nextToLeaveLocked() *entry {
 		return nil
 	}
 	e := b.lru.oldest
-	for e != nil && (e.aside || e.leaving || e.share == b.wanting[0]) { // those are few
+	for e != nil && (e.leaving || e.share == b.wanting[0]) { // those are few
 		e = e.younger
 	}
 	if e != nil {
@@ -266,8 +266,10 @@ func (b *budget) staysLocked(e *entry) {
 	}
 }
 
-// idled, taken, setAside and broughtBack follow what a pool's idle list does with
-// a connection. The pool's lock is held. A nil budget is that of a pool on its own.
+// idled and taken follow what a pool's idle list does with a connection. One that
+// is being checked keeps its place; it does not make way then, and is told of
+// anew after that. The pool's lock is held. A nil budget is that of a pool on
+// its own.
 func (b *budget) idled(e *entry) {
 	if b == nil {
 		return
@@ -275,13 +277,8 @@ func (b *budget) idled(e *entry) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.lru.push(e)
-	b.announceLocked()
-}
-
-// announceLocked has the pool that comes next look for what could make way.
-func (b *budget) announceLocked() {
 	if b.wanted > b.leaving {
-		b.wanting[0].nudge()
+		b.wanting[0].nudge() // to look for what could make way
 	}
 }
 
@@ -291,31 +288,11 @@ func (b *budget) taken(e *entry) {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	e.aside = false
 	b.lru.remove(e)
 }
 
-func (b *budget) setAside(e *entry) {
-	if b == nil {
-		return
-	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	e.aside = true
-}
-
-func (b *budget) broughtBack(e *entry) {
-	if b == nil {
-		return
-	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	e.aside = false
-	b.lru.push(e)
-	b.announceLocked()
-}
-
-// taken in all: connections, those being closed, dials and grants.
+// places is how many are taken: by connections until they are closed, dials and
+// grants.
 func (b *budget) places() int {
 	if b == nil {
 		return 0

@@ -45,7 +45,6 @@ type entry struct {
 	// The budget's lock guards these.
 	counted        bool // it takes a place
 	leaving        bool // it makes way, or is about to
-	aside          bool // idle, and being checked
 	ordered        bool // it is in the order of all that are idle
 	older, younger *entry
 }
@@ -126,13 +125,12 @@ func (l *idleList) pushNewest(e *entry) {
 func (l *idleList) setAside(e *entry) {
 	e.state = stateChecking
 	l.len--
-	l.budget.setAside(e)
 }
 
 func (l *idleList) bringBack(e *entry) {
 	e.state = stateIdle
 	l.len++
-	l.budget.broughtBack(e)
+	l.budget.idled(e)
 }
 
 // remove takes out one that is idle, unlink one that is set aside.
