@@ -33,7 +33,7 @@ const asLong = time.Duration(-1)
 // that is wanted, or one that comes before patience and ctx end. With a patience
 // of 0 it does not wait.
 func (p *Pool) acquire(ctx context.Context, patience time.Duration) (*Conn, error) {
-	c, w, err := p.popOrWait(patience != 0)
+	c, w, err := p.popOrWait(patience != 0, time.Time{})
 	return p.settle(ctx, patience, c, w, err)
 }
 
@@ -43,6 +43,8 @@ func (p *Pool) settle(ctx context.Context, patience time.Duration, c *Conn, w *w
 	for {
 		switch {
 		case err == errOverflow:
+			ctx, cancel := p.within(ctx, patience, asked)
+			defer cancel()
 			return p.dialSingle(ctx)
 		case err != nil:
 			return nil, err
@@ -53,26 +55,46 @@ func (p *Pool) settle(ctx context.Context, patience time.Duration, c *Conn, w *w
 				return nil, err
 			}
 		}
-		begun, sound := p.local.sound(ctx, c)
-		if asked.IsZero() {
-			asked = begun
-		}
-		switch {
-		case sound:
+		switch asked, err = p.prove(ctx, patience, asked, c); {
+		case err == nil:
 			p.acquired(c, asked)
 			return c, nil
-		case ctx.Err() != nil:
-			return nil, contextError(ctx)
+		case err != errUnsound:
+			return nil, err
 		}
-		c, w, err = p.popOrWait(patience != 0)
+		c, w, err = p.popOrWait(patience != 0, asked)
 	}
 }
 
-var errOverflow = errors.New("pool is full, and may overflow")
+// within is ctx for what a getter waits for who asked then, or asks now. It ends
+// with patience, too, if that is more than 0, and with AcquireTimeout.
+func (p *Pool) within(ctx context.Context, patience time.Duration, asked time.Time) (context.Context, context.CancelFunc) {
+	if patience = p.bounded(patience); patience <= 0 {
+		return context.WithCancel(ctx)
+	}
+	if asked.IsZero() {
+		asked = time.Now()
+	}
+	return context.WithDeadline(ctx, asked.Add(patience))
+}
+
+// bounded is patience with AcquireTimeout.
+func (p *Pool) bounded(patience time.Duration) time.Duration {
+	if limit := p.limits.AcquireTimeout; limit > 0 && (patience < 0 || limit < patience) {
+		return limit
+	}
+	return patience
+}
+
+var (
+	errOverflow = errors.New("pool is full, and may overflow")
+	errUnsound  = errors.New("the connection failed its check")
+)
 
 // popOrWait takes the idle connection whose turn it is, or queues the caller, in
-// one critical section. queue false never queues.
-func (p *Pool) popOrWait(queue bool) (*Conn, *waiter, error) {
+// one critical section. queue false never queues. Who asked before, and got a
+// connection that failed its check, says when: he is queued where he was.
+func (p *Pool) popOrWait(queue bool, asked time.Time) (*Conn, *waiter, error) {
 	for {
 		now := clock()
 		p.mu.Lock()
@@ -82,7 +104,7 @@ func (p *Pool) popOrWait(queue bool) (*Conn, *waiter, error) {
 		}
 		e := p.nextLocked()
 		if e == nil {
-			w, err := p.missLocked(queue)
+			w, err := p.missLocked(queue, asked)
 			waiting := p.waiters.len
 			p.mu.Unlock()
 			if w != nil && p.onWait != nil {
@@ -106,18 +128,21 @@ func (p *Pool) popOrWait(queue bool) (*Conn, *waiter, error) {
 }
 
 // missLocked is for a taker that found none idle: it queues the caller if that is
-// wanted, or says why nobody may wait.
-func (p *Pool) missLocked(queue bool) (w *waiter, err error) {
+// wanted, or says why nobody may wait. Who asked before is never one too many.
+func (p *Pool) missLocked(queue bool, asked time.Time) (w *waiter, err error) {
 	p.count.misses++
 	switch {
 	case p.limits.WhenFull == FailWhenFull && p.fullLocked():
 		err = ErrFull
 	case p.limits.WhenFull == OverflowWhenFull && p.fullLocked():
 		return nil, errOverflow
-	case queue && p.crowdedLocked():
+	case queue && asked.IsZero() && p.crowdedLocked():
 		err = ErrTooManyWaiters
 	case queue:
 		w = newWaiter()
+		if !asked.IsZero() {
+			w.turn = asked
+		}
 		p.waiters.push(w)
 		p.waiting++
 		p.count.waited++
@@ -166,7 +191,7 @@ type Request struct {
 // Request takes the next idle connection, or a place among those who wait for
 // one. [Request.Wait] must be called, once.
 func (p *Pool) Request() Request {
-	c, w, err := p.popOrWait(true)
+	c, w, err := p.popOrWait(true, time.Time{})
 	return Request{p, c, w, err}
 }
 
@@ -204,12 +229,11 @@ func (p *Pool) take(ctx context.Context, id ID, patience time.Duration) (*Conn, 
 	if err != nil {
 		return nil, err
 	}
-	begun, sound := p.local.sound(ctx, c)
-	if !sound {
+	switch asked, err = p.prove(ctx, patience, asked, c); {
+	case err == errUnsound:
 		return nil, ErrNotFound
-	}
-	if asked.IsZero() {
-		asked = begun
+	case err != nil:
+		return nil, err
 	}
 	p.acquired(c, asked)
 	return c, nil
@@ -264,12 +288,9 @@ func (p *Pool) takeOrWait(id ID, queue bool) (*Conn, *waiter, *waiterQueue, erro
 
 // await waits for w to be served, until patience, ctx or AcquireTimeout ends.
 func (p *Pool) await(ctx context.Context, patience time.Duration, w *waiter, q *waiterQueue) (*Conn, error) {
-	if limit := p.limits.AcquireTimeout; limit > 0 && (patience < 0 || limit < patience) {
-		patience = limit
-	}
 	var late <-chan time.Time
-	if patience > 0 {
-		t := time.NewTimer(time.Until(w.since.Add(patience)))
+	if patience = p.bounded(patience); patience > 0 {
+		t := time.NewTimer(time.Until(w.turn.Add(patience)))
 		defer t.Stop()
 		late = t.C
 	}

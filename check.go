@@ -107,38 +107,56 @@ func (p *Pool) endCheckLocked(e *entry, err error) (why CloseReason) {
 	return ""
 }
 
-// check is one look at a connection that is nobody else's at the moment.
+// check is one look at a connection that is nobody else's at the moment. One that
+// ctx cuts short tells nothing of the server, but the connection is lost with it.
 func (l *localSide) check(ctx context.Context, e *entry) error {
-	ctx, cancel := context.WithTimeout(ctx, l.cfg.CheckTimeout)
+	inTime, cancel := context.WithTimeout(ctx, l.cfg.CheckTimeout)
 	defer cancel()
-	err := l.runHook(ctx, e, l.cfg.Check)
+	err := l.runHook(inTime, e, l.cfg.Check)
 	l.pool.mu.Lock()
 	defer l.pool.mu.Unlock()
 	l.pool.count.checks++
-	if err != nil {
+	if err != nil && ctx.Err() == nil {
 		l.pool.count.checkFailures++
 	}
 	return err
 }
 
-// sound reports whether a connection may go to its holder: where it was proven
-// alive too long ago for CheckAtGet, a check says so, which began then. One that
-// fails is closed. A nil receiver is a pair's.
-func (l *localSide) sound(ctx context.Context, c *Conn) (begun time.Time, sound bool) {
+// proven reports whether a connection was proven alive not too long ago for
+// CheckAtGet. A nil receiver is a pair's.
+func (l *localSide) proven(c *Conn) bool {
 	if l == nil || l.cfg.CheckAtGet == 0 {
-		return begun, true
+		return true
 	}
-	p, e := l.pool, c.entry
-	p.mu.Lock()
-	recent := l.cfg.CheckAtGet > 0 && time.Since(e.provenAt) < l.cfg.CheckAtGet
-	p.mu.Unlock()
-	if recent {
-		return begun, true
+	l.pool.mu.Lock()
+	defer l.pool.mu.Unlock()
+	return l.cfg.CheckAtGet > 0 && time.Since(c.entry.provenAt) < l.cfg.CheckAtGet
+}
+
+// prove has a connection checked for who asked for it then, if that has to be, in
+// the time that is left of his patience; he asks now at the latest. The error is
+// errUnsound if the connection failed, and is closed, or why it took too long.
+func (p *Pool) prove(ctx context.Context, patience time.Duration, asked time.Time, c *Conn) (time.Time, error) {
+	if p.local.proven(c) {
+		return asked, nil
 	}
-	begun = time.Now()
-	err := l.check(ctx, e)
-	if err != nil {
-		p.withhold(c, ClosedCheck, err)
+	if asked.IsZero() {
+		asked = time.Now()
 	}
-	return begun, err == nil
+	ctx, cancel := p.within(ctx, patience, asked)
+	defer cancel()
+	stop := context.AfterFunc(p.ctx, cancel)
+	defer stop()
+	err := p.local.check(ctx, c.entry)
+	if err == nil {
+		return asked, nil
+	}
+	p.withhold(c, ClosedCheck, err)
+	switch {
+	case p.ctx.Err() != nil:
+		return asked, ErrClosed
+	case ctx.Err() != nil:
+		return asked, contextError(ctx)
+	}
+	return asked, errUnsound
 }

@@ -12,19 +12,21 @@ type waiter struct {
 	conn  *Conn
 	err   error
 	since time.Time
-	id    ID // of a Take; zero for a Get
+	turn  time.Time // when its caller asked first, who may wait once more
+	id    ID        // of a Take; zero for a Get
 
 	prev, next *waiter
 }
 
 func newWaiter() *waiter {
-	return &waiter{ready: make(chan struct{}), since: time.Now()}
+	now := time.Now()
+	return &waiter{ready: make(chan struct{}), since: now, turn: now}
 }
 
 // asked is when it came; the zero time of a nil receiver, who need not wait.
 func (w *waiter) asked() (t time.Time) {
 	if w != nil {
-		t = w.since
+		t = w.turn
 	}
 	return t
 }
@@ -33,28 +35,37 @@ func (w *waiter) asked() (t time.Time) {
 // be held.
 func (w *waiter) served() bool { return w.conn != nil || w.err != nil }
 
-// waiterQueue is first in, first out, with removal from the middle. The zero
-// value is empty.
+// waiterQueue is in the order in which they asked, with removal from the middle.
+// The zero value is empty.
 type waiterQueue struct {
 	head, tail *waiter
 	len        int
 }
 
+// push looks for its place from the end. Who asked before has few before him there:
+// those who came since, which MaxWaiters bounds.
 func (q *waiterQueue) push(w *waiter) {
 	w.prev = q.tail
-	if q.tail == nil {
+	for w.prev != nil && w.prev.turn.After(w.turn) {
+		w.next, w.prev = w.prev, w.prev.prev
+	}
+	if w.prev == nil {
 		q.head = w
 	} else {
-		q.tail.next = w
+		w.prev.next = w
 	}
-	q.tail = w
+	if w.next == nil {
+		q.tail = w
+	} else {
+		w.next.prev = w
+	}
 	q.len++
 }
 
-// oldest is when the first in the queue began to wait; zero if nobody does.
+// oldest is when the first in the queue asked; zero if nobody does.
 func (q *waiterQueue) oldest() (since time.Time) {
 	if q.head != nil {
-		since = q.head.since
+		since = q.head.turn
 	}
 	return since
 }
