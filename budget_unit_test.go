@@ -67,7 +67,7 @@ func (b *budget) part(t *testing.T, minCap int) (*share, *Planner) {
 func queueOf(n int, since time.Time) *waiterQueue {
 	q := new(waiterQueue)
 	for range n {
-		q.push(&waiter{since: since})
+		q.push(&waiter{since: since, turn: since})
 	}
 	return q
 }
