@@ -319,6 +319,7 @@ func TestDrainSaysGoodbye(t *testing.T) {
 		s := newLineServer(t, nil)
 		p := newLocal(t, s, LocalConfig{Limits: Limits{MinCap: 2, MaxOpen: 2}, Goodbye: saying("bye")})
 		c := mustGet(t, p)
+		synctest.Wait() // until the other one is there
 		drained := make(chan error, 1)
 		go func() { drained <- p.Drain(context.Background()) }() // ends with the Put
 		synctest.Wait()
