@@ -50,45 +50,111 @@ func BenchmarkLocalGetPut(b *testing.B) {
 // for up to a millisecond, put it back, and pause for as long. It tells how long
 // getting and putting took, at the median and for all but one in a hundred.
 func BenchmarkLocalUsers(b *testing.B) {
-	const users = 100
-	pause := func() { time.Sleep(rand.N(time.Millisecond)) }
 	for _, n := range []int{100, 10_000, 100_000} {
 		b.Run(fmt.Sprintf("idle=%d", n), func(b *testing.B) {
-			p := fillLocal(b, n)
-			var mu sync.Mutex
-			var acquires, releases []time.Duration
-			b.ResetTimer()
-			var running sync.WaitGroup
-			for range users {
-				running.Go(func() {
-					var acquired, released []time.Duration
-					for range b.N/users + 1 {
-						began := time.Now()
-						c, err := p.Get(context.Background())
-						acquired = append(acquired, time.Since(began))
-						if err != nil {
-							b.Error(err)
-							return
-						}
-						pause()
-						began = time.Now()
-						p.Put(c.ID(), c)
-						released = append(released, time.Since(began))
-						pause()
-					}
-					mu.Lock()
-					defer mu.Unlock()
-					acquires, releases = append(acquires, acquired...), append(releases, released...)
-				})
-			}
-			running.Wait()
-			b.StopTimer()
-			for name, took := range map[string][]time.Duration{"acquire": acquires, "release": releases} {
-				slices.Sort(took)
-				b.ReportMetric(float64(took[len(took)/2].Nanoseconds()), name+"-p50-ns")
-				b.ReportMetric(float64(took[len(took)*99/100].Nanoseconds()), name+"-p99-ns")
-			}
+			usersAtOnce(b, fillLocal(b, n), func(net.Conn) error {
+				time.Sleep(rand.N(time.Millisecond))
+				return nil
+			})
 		})
+	}
+}
+
+// BenchmarkLocalUsersSockets is the same over loopback, where each user has a byte
+// echoed. Both ends are in this process: 4,000 connections are 8,000 descriptors.
+func BenchmarkLocalUsersSockets(b *testing.B) {
+	for _, n := range []int{100, 4_000} {
+		for _, how := range []string{"TCP", "TLS"} {
+			b.Run(fmt.Sprintf("%s/idle=%d", how, n), func(b *testing.B) {
+				usersAtOnce(b, fillSockets(b, n, how == "TLS"), echoByte)
+			})
+		}
+	}
+}
+
+func echoByte(c net.Conn) error {
+	one := []byte{1}
+	if _, err := c.Write(one); err != nil {
+		return err
+	}
+	_, err := c.Read(one)
+	return err
+}
+
+// fillSockets is fillLocal with a server of echoes.
+func fillSockets(b *testing.B, n int, secured bool) *Pool {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(b, err)
+	cfg := LocalConfig{
+		Address: l.Addr().String(), ConnectTimeout: time.Minute, Check: func(_ context.Context, c *Conn) error { return echoByte(c) },
+		Limits: Limits{MinCap: n, MaxOpen: n, IdleTimeout: time.Hour, MaxAge: time.Hour, MaxUses: 1 << 30},
+	}
+	if secured {
+		ca := newAuthority(b, "server.example")
+		l = tls.NewListener(l, &tls.Config{Certificates: ca.server.Certificates})
+		cfg.TLS = &tls.Config{RootCAs: ca.client.RootCAs, ServerName: "server.example"}
+	}
+	var running sync.WaitGroup
+	running.Go(func() { // ends with the listener
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			running.Go(func() { // ends with the pool
+				_, _ = io.CopyBuffer(struct{ io.Writer }{c}, struct{ io.Reader }{c}, make([]byte, 16))
+				c.Close()
+			})
+		}
+	})
+	b.Cleanup(running.Wait)
+	b.Cleanup(func() { l.Close() })
+	p := keep(b)(NewLocal(cfg))
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	if err := p.WaitReady(ctx, n); err != nil {
+		b.Skip("no descriptors for so many?", err)
+	}
+	return p
+}
+
+// usersAtOnce is what the hundred do.
+func usersAtOnce(b *testing.B, p *Pool, use func(net.Conn) error) {
+	const users = 100
+	var mu sync.Mutex
+	var acquires, releases []time.Duration
+	b.ResetTimer()
+	var running sync.WaitGroup
+	for range users {
+		running.Go(func() {
+			var acquired, released []time.Duration
+			for range b.N/users + 1 {
+				began := time.Now()
+				c, err := p.Get(context.Background())
+				acquired = append(acquired, time.Since(began))
+				if err == nil {
+					err = use(c)
+				}
+				if err != nil {
+					b.Error(err)
+					return
+				}
+				began = time.Now()
+				p.Put(c.ID(), c)
+				released = append(released, time.Since(began))
+				time.Sleep(rand.N(time.Millisecond))
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			acquires, releases = append(acquires, acquired...), append(releases, released...)
+		})
+	}
+	running.Wait()
+	b.StopTimer()
+	for name, took := range map[string][]time.Duration{"acquire": acquires, "release": releases} {
+		slices.Sort(took)
+		b.ReportMetric(float64(took[len(took)/2].Nanoseconds()), name+"-p50-ns")
+		b.ReportMetric(float64(took[len(took)*99/100].Nanoseconds()), name+"-p99-ns")
 	}
 }
 
