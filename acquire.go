@@ -198,7 +198,7 @@ func (p *Pool) Request() Request {
 // Wait returns the connection that was asked for, with the errors of [Pool.Get].
 func (r Request) Wait(ctx context.Context) (*Conn, error) {
 	if r.conn != nil && ctx.Err() != nil {
-		r.pool.Put(r.conn.ID(), r.conn)
+		r.pool.giveBack(r.conn)
 		return nil, contextError(ctx)
 	}
 	return r.pool.settle(ctx, asLong, r.conn, r.waiter, r.err)

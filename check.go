@@ -1,6 +1,7 @@
 package pool
 
 import (
+	"cmp"
 	"context"
 	"sync/atomic"
 	"time"
@@ -116,7 +117,7 @@ func (l *localSide) check(ctx context.Context, e *entry) error {
 	l.pool.mu.Lock()
 	defer l.pool.mu.Unlock()
 	l.pool.count.checks++
-	if err != nil && ctx.Err() == nil {
+	if err != nil && endOf(ctx) == nil {
 		l.pool.count.checkFailures++
 	}
 	return err
@@ -147,16 +148,34 @@ func (p *Pool) prove(ctx context.Context, patience time.Duration, asked time.Tim
 	defer cancel()
 	stop := context.AfterFunc(p.ctx, cancel)
 	defer stop()
+	if late := endOf(ctx); late != nil { // no check could succeed any more
+		p.giveBack(c)
+		return asked, cmp.Or(p.Err(), late)
+	}
 	err := p.local.check(ctx, c.entry)
 	if err == nil {
 		return asked, nil
 	}
 	p.withhold(c, ClosedCheck, err)
-	switch {
-	case p.ctx.Err() != nil:
-		return asked, ErrClosed
-	case ctx.Err() != nil:
-		return asked, contextError(ctx)
+	return asked, cmp.Or(p.Err(), endOf(ctx), errUnsound)
+}
+
+// giveBack is Put for who did not use c, which proves nothing of it.
+func (p *Pool) giveBack(c *Conn) {
+	p.mu.Lock()
+	c.entry.unused = c.entry.holder == c
+	p.mu.Unlock()
+	p.Put(c.ID(), c)
+}
+
+// endOf is the error of what ctx ends, nil before that. The deadline on a
+// connection can pass a moment before ctx tells.
+func endOf(ctx context.Context) error {
+	if ctx.Err() != nil {
+		return contextError(ctx)
 	}
-	return asked, errUnsound
+	if deadline, ok := ctx.Deadline(); ok && !time.Now().Before(deadline) {
+		return ErrTimeout
+	}
+	return nil
 }

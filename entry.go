@@ -26,6 +26,7 @@ type entry struct {
 	state    entryState
 	reserved bool   // out, with its idle place kept
 	single   bool   // made for one holder: never idle
+	unused   bool   // out, and coming back without a use
 	awaited  bool   // out, and its holder had to wait for it
 	untold   bool   // out, and who watches the pool is still to hear of it
 	cleaned  bool   // being checked, and to be closed after that

@@ -108,3 +108,29 @@ func TestAcquireTimeoutBoundsAll(t *testing.T) {
 		})
 	})
 }
+
+// TestTooLateForACheck: a connection that comes when its getter's time is over is
+// left as it is, and as unproven as it was.
+func TestTooLateForACheck(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newLineServer(t, nil)
+		p := newLocal(t, s, LocalConfig{Limits: Limits{MaxOpen: 1}, CheckAtGet: time.Second, CheckEvery: -1, Check: saying("ping")})
+		p.Put(mustPut(t, p))
+		time.Sleep(2 * time.Second)
+		r := p.Request()
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		_, err := r.Wait(ctx)
+		require.ErrorIs(t, err, context.Canceled)
+		c, w, err := p.popOrWait(true, time.Time{})
+		require.NoError(t, err)
+		_, err = p.settle(ctx, asLong, c, w, err)
+		require.ErrorIs(t, err, context.Canceled)
+		require.Equal(t, 1, p.Active())
+		require.Zero(t, s.heardOf("ping"))
+		c = mustGet(t, p)
+		require.Equal(t, 1, s.heardOf("ping"))
+		require.Equal(t, 1, s.dials())
+		c.Close()
+	})
+}

@@ -140,7 +140,11 @@ func (p *Pool) offerLocked(e *entry, now time.Time) admission {
 	case stateOut:
 		p.releasedLocked(e)
 	}
-	e.since, e.provenAt = now, now
+	e.since = now
+	if !e.unused {
+		e.provenAt = now
+	}
+	e.unused = false
 	if q := p.takers[e.id]; q != nil {
 		w := q.pop()
 		if q.len == 0 {
