@@ -115,7 +115,7 @@ func (s *faultyServer) serve(c *faultyConn) {
 		c.said.Store(&line)
 		what, _, _ := strings.Cut(line, " ")
 		switch fault := r.IntN(1000); {
-		case what == "setup" && fault < 30, what == "check" && fault < 20:
+		case what == "setup" && fault < 30, what == "check" && fault < 60:
 			c.doom("it failed its " + what)
 			line = "no"
 		case what != "use" && fault == 999: // silence, until somebody gives up
@@ -165,7 +165,7 @@ func (s *faultyServer) local(limits Limits) LocalConfig {
 	return LocalConfig{
 		Dial: s.dial, TLS: s.tls, Limits: limits,
 		Setup: s.setup, Check: s.check, Goodbye: saying("bye"),
-		CheckEvery: 3 * time.Millisecond, CheckAtGet: 5 * time.Millisecond,
+		CheckEvery: 1, CheckAtGet: time.Millisecond,
 		ConnectTimeout: 300 * time.Millisecond, CheckTimeout: 300 * time.Millisecond, GoodbyeTimeout: 300 * time.Millisecond,
 		MinInterval: 5 * time.Millisecond,
 	}
@@ -210,7 +210,7 @@ func (s *faultyServer) check(ctx context.Context, c *Conn) error {
 		err = errCheckFault
 	}
 	switch {
-	case ctx.Err() != nil:
+	case endOf(ctx) != nil:
 		s.cut.Add(1)
 	case err != nil:
 		s.checked.Add(1)

@@ -40,10 +40,14 @@ func TestStressLocal(t *testing.T) {
 					seed := rand.Uint64()
 					t.Logf("seed %d", seed)
 					s := newFaultyServer(t, how, seed)
-					p := keep(t)(NewLocal(s.local(Limits{
+					cfg := s.local(Limits{
 						MinCap: 2, MaxOpen: 6, MaxCap: 5, MaxIdle: 4, MaxUses: 9, MaxAge: 80 * time.Millisecond, IdleTimeout: 10 * time.Millisecond,
 						Order: order, WhenFull: full, MaxWaiters: 8, AcquireTimeout: 50 * time.Millisecond,
-					})))
+					})
+					if order == OldestFirst {
+						cfg.CheckAtGet = -1
+					}
+					p := keep(t)(NewLocal(cfg))
 					x := &localStress{t: t, s: s, p: p}
 					var over atomic.Bool
 					more := func() bool { return !over.Load() }
@@ -296,8 +300,9 @@ func (x *localStress) inspect(more func() bool) {
 // requireCounts holds what the users did against the pool's counters. A Flush
 // takes connections from their holders, and the count with them.
 func (x *localStress) requireCounts(flushed bool) {
-	closed := x.p.Stats().Closed
-	x.t.Logf("%d uses, closed %v", x.used.Load(), closed)
+	stats := x.p.Stats()
+	closed := stats.Closed
+	x.t.Logf("%d uses, %d of %d checks failed, closed %v", x.used.Load(), stats.CheckFailures, stats.Checks, closed)
 	require.Positive(x.t, x.used.Load())
 	if flushed {
 		require.LessOrEqual(x.t, closed[ClosedDiscarded], uint64(x.discarded.Load()))
