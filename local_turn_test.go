@@ -15,7 +15,12 @@ import (
 func TestFailedCheckKeepsTurn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		verdict := make(chan error)
-		p := newLocal(t, newLineServer(t, nil), LocalConfig{
+		s := newLineServer(t, nil)
+		p := newLocal(t, nil, LocalConfig{
+			Dial: func(ctx context.Context) (net.Conn, error) {
+				time.Sleep(time.Millisecond) // as a dial takes longer than to queue again
+				return s.dial(ctx)
+			},
 			Limits: Limits{MaxOpen: 1, MaxWaiters: 1}, CheckAtGet: -1, CheckEvery: -1,
 			Check: func(context.Context, *Conn) error { return <-verdict },
 		})
