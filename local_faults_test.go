@@ -211,6 +211,7 @@ func TestHookPanics(t *testing.T) {
 		bad.Store(false)
 		require.Zero(t, p.Stats().Out)
 		c := mustGet(t, p)
+		synctest.Wait()
 		require.Equal(t, 2, s.dials())
 		require.Equal(t, 1, s.open())
 		c.Close()
