@@ -318,6 +318,7 @@ func TestDrainSaysGoodbye(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newLineServer(t, nil)
 		p := newLocal(t, s, LocalConfig{Limits: Limits{MinCap: 2, MaxOpen: 2}, Goodbye: saying("bye")})
+		synctest.Wait() // both are there: a drain abandons what is being dialed
 		c := mustGet(t, p)
 		synctest.Wait() // until the other one is there
 		drained := make(chan error, 1)
