@@ -3,6 +3,7 @@ package pool
 import (
 	"context"
 	"net"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -17,11 +18,11 @@ const lazily = 30 * time.Second
 // made, or when its check is over, makes way at once for a key whose taker waits.
 func TestBudgetTellsOfWhatBecomesIdle(t *testing.T) {
 	inBubble(t, func(t *testing.T, s *lineServer) {
-		dials := 0
+		var dials atomic.Int64
 		g := newGroup(t, s, GroupConfig{MaxOpen: 2, New: func(key string) (LocalConfig, error) {
 			return LocalConfig{
 				Dial: func(ctx context.Context) (net.Conn, error) {
-					if dials++; dials == 2 {
+					if dials.Add(1) == 2 {
 						time.Sleep(time.Second)
 					}
 					return s.dial(ctx)

@@ -335,7 +335,7 @@ func (p *Planner) needed(s Stock) int { return max(s.Waiting-p.dialing, 0) }
 // shared bound leaves no room, and how long to pause when backoff or pace hold
 // back some.
 func (p *Planner) dials(now time.Time, s Stock) (begin, short int, pause time.Duration) {
-	want := min(p.state.capacity+max(s.Waiting, p.demand), p.cfg.MaxCap+s.Waiting)
+	want := s.Waiting + min(p.state.capacity+max(p.demand-s.Waiting, 0), p.cfg.MaxCap)
 	want -= s.Idle + s.Reserved + p.dialing
 	if p.cfg.Overflow || s.Idle >= p.control.lowWater(p.state) {
 		want = p.lasting(want, s)
