@@ -170,8 +170,10 @@ func (p *Pool) crowdedLocked() bool {
 // pool answers [ErrClosed], whatever ctx is. Limits may say that Get waits no
 // longer than AcquireTimeout, and gets [ErrFull] or [ErrTooManyWaiters] at once.
 //
-// The caller ends its use with [Pool.Put] or [Conn.Close]. Get works on both
-// roles.
+// The caller ends its use with [Pool.Put], [Pool.Discard] or [Conn.Close]; one that
+// is forgotten stays out, and counts for MaxOpen, for ever. Who gets a second one
+// before that may wait for himself. Get works on every kind of pool, though of a
+// pair's two sides it is for the one that hands out.
 func (p *Pool) Get(ctx context.Context) (*Conn, error) {
 	if ctx.Err() != nil {
 		return nil, cmp.Or(p.Err(), contextError(ctx))

@@ -206,6 +206,12 @@ func (c *Conn) SetWriteDeadline(t time.Time) error {
 	return c.entry.conn.SetWriteDeadline(t)
 }
 
+// nothing reports whether conn is none: nil, or what a getter that failed returned.
+func nothing(conn net.Conn) bool {
+	c, ok := conn.(*Conn)
+	return conn == nil || ok && c == nil
+}
+
 // handleBelow finds the pool's handle in conn or under its layers.
 func handleBelow(conn net.Conn) *Conn {
 	for conn != nil {

@@ -64,7 +64,7 @@ func TestEnvValues(t *testing.T) {
 		}
 		got, err := configFromEnv("P", environ)
 		if set == "ADDRESS=/run/x.sock" {
-			require.EqualError(t, err, `pool: P_ADDRESS is "/run/x.sock"; it must be host:port`)
+			require.EqualError(t, err, `pool: P_ADDRESS is "/run/x.sock", a path, for which …_NETWORK must be unix; otherwise it must be host:port`)
 			continue
 		}
 		require.NoError(t, err, set)

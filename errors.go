@@ -68,6 +68,11 @@ var (
 )
 
 // sentinel is an error that is also others to errors.Is.
+// timeUp is ErrTimeout where something else than a connection was waited for.
+func timeUp(text string) error {
+	return &sentinel{text: text, timeout: true, also: []error{ErrTimeout, context.DeadlineExceeded, os.ErrDeadlineExceeded}}
+}
+
 type sentinel struct {
 	text    string
 	timeout bool

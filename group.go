@@ -159,7 +159,7 @@ func (g *Group) Discard(conn net.Conn, err error) {
 // handle finds the handle of one of the group's connections; what is none is
 // closed.
 func (g *Group) handle(conn net.Conn) *Conn {
-	if conn == nil {
+	if nothing(conn) {
 		return nil
 	}
 	c := handleBelow(conn)

@@ -150,5 +150,5 @@ func drainError(ctx context.Context, rooms []*room, left []int) error {
 	if more := len(late) - namedKeys; more > 0 {
 		names = append(names, fmt.Sprintf("others of %d more keys", more))
 	}
-	return fmt.Errorf("connections still in holders' hands: %d (%s): %w", total, strings.Join(names, ", "), contextError(ctx))
+	return fmt.Errorf("connections still in holders' hands: %d (%s): %w", total, strings.Join(names, ", "), overdue(ctx))
 }

@@ -191,7 +191,7 @@ func TestGroupDrainInVain(t *testing.T) {
 		defer cancel()
 		err := g.Drain(ctx)
 		require.ErrorIs(t, err, context.DeadlineExceeded)
-		require.EqualError(t, err, `connections still in holders' hands: 6 (3 of key "three", 2 of key "two", 1 of key "one"): `+ErrTimeout.Error())
+		require.EqualError(t, err, `connections still in holders' hands: 6 (3 of key "three", 2 of key "two", 1 of key "one"): timed out`)
 		_, err = g.Get(t.Context(), "one")
 		require.ErrorIs(t, err, ErrClosed)
 		for _, c := range held[:6] {

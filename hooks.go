@@ -8,7 +8,18 @@ import (
 	"time"
 )
 
-var errHookClosed = errors.New("the hook closed the connection")
+var (
+	errHookClosed = errors.New("the hook closed the connection")
+	errHookLate   = timeUp("not done in time")
+)
+
+// hookLate is the error of a hook that ctx ended.
+func hookLate(ctx context.Context) error {
+	if err := contextError(ctx); err != ErrTimeout {
+		return fmt.Errorf("not done in time: %w", err)
+	}
+	return errHookLate
+}
 
 // runHook calls a hook on a connection that is nobody else's at the moment,
 // until ctx ends: then the connection is closed, which ends calls that hang. So it
@@ -30,7 +41,7 @@ func (l *localSide) runHook(ctx context.Context, e *entry, hook func(context.Con
 	returned = true
 	switch {
 	case !stop():
-		return fmt.Errorf("not done in time: %w", contextError(ctx))
+		return hookLate(ctx)
 	case err != nil:
 		return err
 	case !e.own.live():

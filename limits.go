@@ -159,6 +159,9 @@ func (l *Limits) fillLocal() error {
 	case bounded && l.MaxOpen == 0:
 		l.MaxOpen = l.MaxCap
 	case bounded && l.MaxCap == 0:
+		if l.MinCap > l.MaxOpen {
+			return fmt.Errorf("MinCap %d exceeds MaxOpen %d", l.MinCap, l.MaxOpen)
+		}
 		l.MaxCap = l.MaxOpen
 	case l.MaxCap == 0:
 		l.MaxCap = max(defaultClientCap, l.MinCap)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"time"
 )
@@ -105,7 +106,8 @@ const (
 // something here only.
 //
 // Holders take a connection with [Pool.Get], and end with [Pool.Put] when it is
-// as good as before, with [Pool.Discard] when it is not; [Pool.Do] does both.
+// as good as before, with [Pool.Discard] when it is not; [Pool.Do] does both. A
+// server that cannot be reached is no error here: [Pool.WaitReady] says so.
 // A getter that waited in vain is told what keeps dials from succeeding.
 func NewLocal(cfg LocalConfig) (*Pool, error) { return makeLocal(cfg, nil, nil) }
 
@@ -129,7 +131,8 @@ func makeLocal(cfg LocalConfig, r *room, b *budget) (*Pool, error) {
 		p.share = &share{budget: b, pool: p, wake: p.client.wake}
 		p.idle.budget = b
 	}
-	p.wg.Go(func() { _ = p.Run(context.Background()) }) // ends with Close
+	p.running = true                                     // so that nobody's Run comes first
+	p.wg.Go(func() { _ = p.work(context.Background()) }) // ends with Close
 	return p, nil
 }
 
@@ -181,7 +184,7 @@ func (cfg *LocalConfig) fillDial() error {
 		if cfg.TLS.ServerName == "" && !cfg.TLS.InsecureSkipVerify {
 			host, _, err := net.SplitHostPort(cfg.Address)
 			if err != nil || host == "" {
-				return wrong("TLS", "it has no ServerName, and there is no host in Address to take in its place")
+				return wrong("TLS", "it has no ServerName, and there is no host in Address to take in its place; set the name in the server's certificate")
 			}
 			cfg.TLS.ServerName = host
 		}
@@ -192,7 +195,9 @@ func (cfg *LocalConfig) fillDial() error {
 	network, address := cmp.Or(cfg.Network, "tcp"), cfg.Address
 	switch network {
 	case "tcp", "tcp4", "tcp6":
-		if _, _, err := net.SplitHostPort(address); err != nil {
+		if _, _, err := net.SplitHostPort(address); err != nil && strings.HasPrefix(address, "/") {
+			return wrong("Address", `%q is a path; set Network to "unix"`, address)
+		} else if err != nil {
 			return wrong("Address", "%q is not host:port: %w", address, err)
 		}
 	case "unix":

@@ -8,13 +8,13 @@ import (
 	"time"
 )
 
-// Pool is one end of a pool pair: connections that are dialed, secured and
-// named before anybody asks for one. [NewServer] makes the end that hands them
-// out to whoever comes, [NewClient] the end that dials them and takes each by
-// its ID. All methods are safe for concurrent use.
+// Pool keeps connections that are dialed, secured and named before anybody asks for
+// one. [NewLocal] makes one on its own, to any server. Of a pair [NewServer] makes
+// the end that hands connections out to whoever comes, [NewClient] the end that
+// dials them and takes each by its ID. All methods are safe for concurrent use.
 //
 // A Pool owns its idle connections. One that is handed out belongs to its
-// holder until [Pool.Put] or [Conn.Close].
+// holder until [Pool.Put], [Pool.Discard] or [Conn.Close].
 type Pool struct {
 	limits       Limits
 	pairTimeout  time.Duration // how long an ID may be on its way
@@ -256,14 +256,14 @@ func (p *Pool) failTakersLocked(id ID) {
 }
 
 // Put gives a connection back. Alive, with both directions open, no call in
-// progress on it, and on a server pool no unread bytes, it becomes idle again or
+// progress on it, and no unread bytes but on a client pool, it becomes idle again or
 // goes straight to a waiter; otherwise, or when the pool is full or its [Limits] let
-// it be used no more, it is closed. The handle
-// is dead afterwards either way. A connection that is not out of this pool
-// under this ID is closed too. conn may be a wrapper of the handle, reachable
-// through NetConn. Put does not block.
+// it be used no more, it is closed. The handle is dead afterwards either way. A
+// connection that is not out of this pool under this ID is closed too. conn may be
+// a wrapper of the handle that shows it by a method NetConn; any other wrapper is
+// closed as a stranger. Put does not block.
 func (p *Pool) Put(id string, conn net.Conn) {
-	if conn == nil {
+	if nothing(conn) {
 		return
 	}
 	c := handleBelow(conn)
@@ -278,7 +278,7 @@ func (p *Pool) Put(id string, conn net.Conn) {
 	// A call in progress decides before the look at buffered bytes: that look
 	// would end a blocked Read, which then could pass for none, or wait for it.
 	e.noteBackground()
-	clean := c.alone() && !(p.handsOut && e.leftover(c, conn)) && !e.ownSpoilt()
+	clean := c.alone() && !(p.handsOut && (e.leftover(c, conn) || e.holdsBytes())) && !e.ownSpoilt()
 	c.end()
 	alone, mine := c.retire()
 	if !mine {

@@ -55,9 +55,9 @@ func (p *Pool) notReady(ctx context.Context, r *readiness) error {
 		return r.err
 	}
 	p.readying = slices.Delete(p.readying, at, at+1)
-	err := fmt.Errorf("%d of %d connections are ready: %w", p.idle.len, r.n, contextError(ctx))
+	err := fmt.Errorf("%d of %d connections are ready: %w", p.idle.len, r.n, overdue(ctx))
 	if p.client != nil && p.client.failure != nil {
-		err = fmt.Errorf("%w; the last dial: %w", err, p.client.failure)
+		err = fmt.Errorf("%w; the last dial failed: %w", err, p.client.failure)
 	}
 	return err
 }

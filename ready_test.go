@@ -110,7 +110,7 @@ func TestWaitReadySaysWhy(t *testing.T) {
 		err := p.WaitReady(ctx, 5)
 		require.ErrorIs(t, err, ErrTimeout)
 		require.ErrorIs(t, err, errNoRoute)
-		require.EqualError(t, err, "2 of 5 connections are ready: timed out waiting for a connection; the last dial: no route to the server")
+		require.EqualError(t, err, "2 of 5 connections are ready: timed out; the last dial failed: no route to the server")
 
 		f.script(nil)
 		require.NoError(t, p.WaitReady(t.Context(), 5), "it tries on")

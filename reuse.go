@@ -10,7 +10,8 @@ import (
 // Do calls f with a connection that it takes with [Pool.Get], whose errors it
 // returns. When f returns nil, or an error marked with [Keep], the connection is
 // put back; on another error, and when f panics, it is discarded, so that what
-// broke never comes back. f must not keep the connection, nor end it.
+// broke never comes back. f must not keep the connection, nor end it, and should
+// not call Do of the same pool: at MaxOpen it waits for its own connection.
 func (p *Pool) Do(ctx context.Context, f func(net.Conn) error) error {
 	c, err := p.Get(ctx)
 	if err != nil {
@@ -66,7 +67,7 @@ func (e *keptError) Unwrap() error { return e.err }
 // whoever watches the pool. It differs from [Conn.Close] in what is counted: a
 // fault, not the end of a use.
 func (p *Pool) Discard(id string, conn net.Conn, err error) {
-	if conn == nil {
+	if nothing(conn) {
 		return
 	}
 	c := handleBelow(conn)

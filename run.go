@@ -15,7 +15,8 @@ import (
 // Otherwise its error is that of [Pool.Err] for a pool that cannot work,
 // [ErrClosed] when the pool was closed or drained before, and one that is
 // [net.ErrClosed] when somebody else closed the listener: the pool stays open
-// then, but nothing watches it. One Run at a time.
+// then, but nothing watches it. One Run at a time; a pool of [NewLocal] has its
+// own, beside which any other is an error.
 func (p *Pool) Run(ctx context.Context) error {
 	p.mu.Lock()
 	err := p.bad
@@ -23,6 +24,8 @@ func (p *Pool) Run(ctx context.Context) error {
 	case err != nil:
 	case p.phase != phaseOpen:
 		err = ErrClosed
+	case p.running && p.local != nil:
+		err = errors.New("pool: Run is under way already: a pool of NewLocal runs by itself, until Close or Drain")
 	case p.running:
 		err = errors.New("pool: Run is under way already")
 	default:
@@ -95,8 +98,9 @@ func (p *Pool) Close() {
 
 // Drain stops the pool gently: no new connections, none handed out, idle ones
 // closed; then it waits for those in holders' hands to be put back or closed.
-// It returns nil when none is out, and then the pool is closed; or the error
-// of ctx, with those still out untouched and the pool waiting for its Close.
+// It returns nil when none is out, and then the pool is closed; or the error of
+// ctx, which says how many still are, with those untouched and the pool waiting
+// for its Close.
 func (p *Pool) Drain(ctx context.Context) error {
 	p.mu.Lock()
 	if p.phase == phaseOpen {
@@ -120,7 +124,7 @@ func (p *Pool) Drain(ctx context.Context) error {
 		select {
 		case <-emptied:
 		case <-ctx.Done():
-			return contextError(ctx)
+			return fmt.Errorf("connections still in holders' hands: %d: %w", p.Stats().Out, overdue(ctx))
 		}
 	}
 	p.Close()

@@ -94,7 +94,17 @@ func (q *waiterQueue) remove(w *waiter) {
 	q.len--
 }
 
-// contextError is the error of a wait that ctx ended.
+var errTimeUp = timeUp("timed out")
+
+// overdue is contextError where no connection was waited for.
+func overdue(ctx context.Context) error {
+	if err := contextError(ctx); err != ErrTimeout {
+		return err
+	}
+	return errTimeUp
+}
+
+// contextError is the error of a wait for a connection that ctx ended.
 func contextError(ctx context.Context) error {
 	if ctx.Err() == context.DeadlineExceeded {
 		return ErrTimeout
