@@ -221,7 +221,8 @@ func closeBelowTLS(conn net.Conn) {
 
 // hasBufferedBytes reports whether a layer above the socket holds bytes that
 // were read from it and not delivered: a peek at the socket cannot see those.
-// An expired deadline makes the read give what is buffered, and nothing else.
+// An expired deadline makes the read give what is buffered, and nothing else. It
+// leaves both deadlines set.
 func hasBufferedBytes(conn net.Conn) bool {
 	if c, ok := conn.(*Conn); ok {
 		conn = c.entry.conn
@@ -232,6 +233,7 @@ func hasBufferedBytes(conn net.Conn) bool {
 	if conn.SetReadDeadline(aLongTimeAgo) != nil {
 		return false
 	}
+	answerSoon(conn)
 	var one [1]byte
 	n, err := conn.Read(one[:])
 	return n > 0 || !isTimeout(err)

@@ -259,7 +259,7 @@ func (p *Pool) tellID(ctx context.Context, e *entry) error {
 	if hasBufferedBytes(e.conn) {
 		return fmt.Errorf("%v sent bytes before its connection was handed out", e.conn.RemoteAddr())
 	}
-	e.conn.SetReadDeadline(time.Time{})
+	e.conn.SetDeadline(time.Time{})
 	return nil
 }
 

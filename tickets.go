@@ -2,6 +2,7 @@ package pool
 
 import (
 	"crypto/tls"
+	"net"
 	"time"
 )
 
@@ -10,8 +11,13 @@ import (
 // an idle connection of a single-ended pool such bytes are no sign that it is
 // broken. Somebody has to read them to tell.
 
-// ticketPause is how long that may take where the socket is out of reach.
+// ticketPause is how long that may take where the socket is out of reach, and how
+// long TLS may take to write what it answers: new keys of its own, or an alert. A
+// peer that reads nothing must not hold up who asked.
 const ticketPause = time.Millisecond
+
+// answerSoon gives TLS that time to write. The deadline is the caller's to clear.
+func answerSoon(conn net.Conn) { _ = conn.SetWriteDeadline(time.Now().Add(ticketPause)) }
 
 // mayTellTLS reports whether bytes on the socket may be for TLS alone.
 func (e *entry) mayTellTLS() bool {
@@ -22,10 +28,12 @@ func (e *entry) mayTellTLS() bool {
 // toldTLSOnly has TLS take its share of the unread bytes, and reports whether
 // nothing is left. Nobody else may use the connection meanwhile.
 func (e *entry) toldTLSOnly() bool {
-	switch {
-	case !e.mayTellTLS():
+	if !e.mayTellTLS() {
 		return false
-	case e.bulk != nil:
+	}
+	answerSoon(e.conn)
+	defer e.conn.SetWriteDeadline(time.Time{})
+	if e.bulk != nil {
 		return e.bulk.readOwn(e.conn) && probe(e.raw) == livenessQuiet
 	}
 	if e.conn.SetReadDeadline(time.Now().Add(ticketPause)) != nil {
