@@ -179,6 +179,17 @@ func (s *share) dialFailed() {
 	s.budget.freeLocked(s, 1)
 }
 
+// counts gives a connection that came into the pool the place of its dial. The
+// pool's lock is held.
+func (s *share) counts(e *entry) {
+	if s == nil {
+		return
+	}
+	s.budget.mu.Lock()
+	defer s.budget.mu.Unlock()
+	e.counted = true
+}
+
 // closed gives the place of a connection back, once.
 func (s *share) closed(e *entry) {
 	if s == nil {

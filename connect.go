@@ -56,6 +56,7 @@ func (d *pairing) secureAndName(ctx context.Context, conn net.Conn) (*entry, err
 		closeBelowTLS(secured)
 		return nil, err
 	}
+	e.text = e.id.String()
 	return e, nil
 }
 

@@ -41,7 +41,7 @@ type entry struct {
 
 	prev, next *entry // idle order
 
-	share *share // never changes once it is in the pool; whose place it takes, nil for none
+	share *share // never changes; whose place it takes once it is in the pool, nil for none
 
 	// The budget's lock guards these.
 	counted        bool // it takes a place

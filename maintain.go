@@ -81,8 +81,6 @@ func (p *Pool) adopt(e *entry) error {
 	if p.byID[e.id] != nil {
 		err = fmt.Errorf("the server gave ID %s twice", e.id)
 	} else {
-		e.text = e.id.String()
-		e.share, e.counted = p.share, p.share != nil
 		p.byID[e.id] = e
 		e.reserved = true
 		p.reserved++
@@ -90,6 +88,7 @@ func (p *Pool) adopt(e *entry) error {
 		case refusedClosed:
 			err = ErrClosed
 		default:
+			p.share.counts(e)
 			p.client.planner.Arrived(p.idle.len)
 		}
 		if err != nil {
@@ -98,7 +97,6 @@ func (p *Pool) adopt(e *entry) error {
 				p.reserved--
 			}
 			e.state = stateGone
-			e.share = nil // its place is still the dial's
 			delete(p.byID, e.id)
 			p.noteEmptyLocked()
 		}
