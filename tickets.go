@@ -45,7 +45,8 @@ func (e *entry) toldTLSOnly() bool {
 }
 
 // hearTLS does it to an idle connection, which nobody gets meanwhile, and closes it
-// if something is left.
+// if something is left. What TLS was told proves nothing of the server behind it:
+// when the connection is to be checked stays as it was.
 func (p *Pool) hearTLS(it sweepItem) {
 	if !p.setAside(it) {
 		return
@@ -59,9 +60,11 @@ func (p *Pool) hearTLS(it sweepItem) {
 		e.cut()
 		return
 	}
+	proven := e.provenAt
 	if why := p.endCheckLocked(e, nil); why != "" {
 		p.partAndUnlock(e)
 		return
 	}
+	e.provenAt = proven
 	p.mu.Unlock()
 }

@@ -154,3 +154,23 @@ func TestTLSAnswersHoldUpNobody(t *testing.T) {
 		})
 	}
 }
+
+// TestTLSAloneProvesNothing: a server that goes on saying something to TLS is
+// checked all the same.
+func TestTLSAloneProvesNothing(t *testing.T) {
+	s := newJunkServer(t)
+	s.cfg.CheckEvery = time.Second
+	s.cfg.Check = func(context.Context, *Conn) error { return nil }
+	p := keep(t)(NewLocal(s.cfg))
+	c := mustGet(t, p)
+	server := <-s.conns
+	p.Put(c.ID(), c)
+	record := append([]byte{23, 3, 3, 64, 0}, make([]byte, 1000)...) // the rest is never sent
+	for next := 0; p.Stats().Checks == 0; next++ {
+		require.Less(t, next, 60, "bytes, and no check")
+		_, err := server.NetConn().Write(record[next : next+1])
+		require.NoError(t, err)
+		time.Sleep(100 * time.Millisecond)
+	}
+	require.Empty(t, p.Stats().Closed)
+}
