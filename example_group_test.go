@@ -26,7 +26,7 @@ func ExampleGroup() {
 			}
 			return pool.LocalConfig{
 				Address: address,
-				Limits:  pool.Limits{MaxOpen: 2}, // of this key
+				Limits:  pool.Limits{MaxOpen: 1}, // of this key
 			}, nil
 		},
 		MaxOpen:    100, // of all keys
