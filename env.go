@@ -200,8 +200,8 @@ func envAddress(c *envConfig, value string) error {
 	if c.Network == "unix" {
 		return nil
 	}
-	if strings.Contains(value, "://") || strings.Contains(value, "@") {
-		return errors.New("is a URL or has a user in it; it must be host:port alone") // not shown: there may be a password in it
+	if hasUser(value) {
+		return errors.New("is a URL or has a user in it; it must be host:port alone")
 	}
 	if _, _, err := net.SplitHostPort(value); err != nil && strings.HasPrefix(value, "/") {
 		return fmt.Errorf("is %s, a path, for which …_NETWORK must be unix; otherwise it must be host:port", shown(value))

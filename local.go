@@ -195,6 +195,9 @@ func (cfg *LocalConfig) fillDial() error {
 	network, address := cmp.Or(cfg.Network, "tcp"), cfg.Address
 	switch network {
 	case "tcp", "tcp4", "tcp6":
+		if hasUser(address) {
+			return wrong("Address", "it is a URL or has a user in it; it must be host:port alone")
+		}
 		if _, _, err := net.SplitHostPort(address); err != nil && strings.HasPrefix(address, "/") {
 			return wrong("Address", `%q is a path; set Network to "unix"`, address)
 		} else if err != nil {
@@ -207,6 +210,12 @@ func (cfg *LocalConfig) fillDial() error {
 	var dialer net.Dialer
 	cfg.Dial = func(ctx context.Context) (net.Conn, error) { return dialer.DialContext(ctx, network, address) }
 	return nil
+}
+
+// hasUser reports whether an address has a place for a password, which no error
+// is to show.
+func hasUser(address string) bool {
+	return strings.Contains(address, "://") || strings.Contains(address, "@")
 }
 
 // wrong says what is wrong with a field of a configuration.

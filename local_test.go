@@ -397,4 +397,9 @@ func TestLocalConfig(t *testing.T) {
 		_, err := NewLocal(cfg)
 		require.ErrorContains(t, err, want)
 	}
+	for _, address := range []string{"redis://user:secret@host:6379", "redis://host:6379/?password=secret", "secret@host:6379", "user:secret@host:6379"} {
+		_, err := NewLocal(LocalConfig{Address: address})
+		require.ErrorContains(t, err, "LocalConfig.Address: it is a URL or has a user in it")
+		require.NotContains(t, err.Error(), "secret")
+	}
 }
