@@ -69,7 +69,10 @@ func (p *Pool) settle(ctx context.Context, patience time.Duration, c *Conn, w *w
 // within is ctx for what a getter waits for who asked then, or asks now. It ends
 // with patience, too, if that is more than 0, and with AcquireTimeout.
 func (p *Pool) within(ctx context.Context, patience time.Duration, asked time.Time) (context.Context, context.CancelFunc) {
-	if patience = p.bounded(patience); patience <= 0 {
+	if patience = p.bounded(patience); patience == 0 {
+		patience = p.limits.AcquireTimeout // who does not wait is not to check for ever either
+	}
+	if patience <= 0 {
 		return context.WithCancel(ctx)
 	}
 	if asked.IsZero() {

@@ -60,9 +60,10 @@ func TestAcquireTimeoutBoundsAll(t *testing.T) {
 		CheckAtGet: -1, CheckEvery: -1, Check: func(ctx context.Context, _ *Conn) error { return hang(ctx) },
 	}
 	for name, get := range map[string]func(*Pool) error{
-		"Get":       func(p *Pool) error { _, err := p.Get(context.Background()); return err },
-		"ServerGet": func(p *Pool) error { _, _, err := p.ServerGet(time.Hour); return err },
-		"Request":   func(p *Pool) error { _, err := p.Request().Wait(context.Background()); return err },
+		"Get":                       func(p *Pool) error { _, err := p.Get(context.Background()); return err },
+		"ServerGet":                 func(p *Pool) error { _, _, err := p.ServerGet(time.Hour); return err },
+		"ServerGet without waiting": func(p *Pool) error { _, _, err := p.ServerGet(0); return err },
+		"Request":                   func(p *Pool) error { _, err := p.Request().Wait(context.Background()); return err },
 	} {
 		t.Run("checks, "+name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
