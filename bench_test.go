@@ -27,7 +27,7 @@ func fillClient(b testing.TB, n int) (*Pool, []string) {
 	ids := make([]string, n)
 	for i := range ids {
 		e := newEntry(newIdleConn())
-		e.id = newID()
+		e.named(newID())
 		require.NoError(b, p.adopt(e))
 		ids[i] = e.text
 	}

@@ -45,7 +45,7 @@ func (d *pairing) secureAndName(ctx context.Context, conn net.Conn) (*entry, err
 	secured.SetDeadline(time.Time{})
 	// Closing works on every net.Conn, deadlines do not.
 	stop := context.AfterFunc(ctx, func() { closeBelowTLS(secured) })
-	e.id, err = formOfIDs(d.cfg.ShortIDs).read(secured)
+	id, err := formOfIDs(d.cfg.ShortIDs).read(secured)
 	switch {
 	case !stop():
 		err = fmt.Errorf("read the connection's ID: %w", ctx.Err())
@@ -56,7 +56,7 @@ func (d *pairing) secureAndName(ctx context.Context, conn net.Conn) (*entry, err
 		closeBelowTLS(secured)
 		return nil, err
 	}
-	e.text = e.id.String()
+	e.named(id)
 	return e, nil
 }
 

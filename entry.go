@@ -50,6 +50,9 @@ type entry struct {
 	older, younger *entry
 }
 
+// named gives e its ID, once, before anybody else knows of it.
+func (e *entry) named(id ID) { e.id, e.text = id, id.String() }
+
 // read and write are the holder's.
 func (e *entry) read(b []byte) (int, error) {
 	if e.bulk == nil {

@@ -93,7 +93,7 @@ func arrive(t testing.TB, p *Pool, id string) net.Conn {
 	peer, conn := net.Pipe()
 	t.Cleanup(func() { peer.Close() })
 	e := newEntry(conn)
-	copy(e.id[:], id)
+	e.named(ID([]byte(id)))
 	require.NoError(t, p.adopt(e))
 	return peer
 }

@@ -257,8 +257,7 @@ func (l *localSide) connect(ctx context.Context) (*entry, error) {
 		conn = secured
 	}
 	e := newEntry(conn)
-	e.id = localID(l.names.Add(1))
-	e.text = e.id.String()
+	e.named(localID(l.names.Add(1)))
 	e.share = l.pool.share
 	e.own = &Conn{entry: e, pool: l.pool} // whoever has it may use what is set by now
 	if l.cfg.Setup == nil {

@@ -233,10 +233,11 @@ func (p *Pool) reserveID(e *entry) error {
 		p.failedLocked(e, ErrFull)
 		return ErrFull
 	}
-	for e.id = p.ids.choose(); p.byID[e.id] != nil || p.gone.has(e.id); {
-		e.id = p.ids.choose()
+	id := p.ids.choose()
+	for p.byID[id] != nil || p.gone.has(id) {
+		id = p.ids.choose()
 	}
-	e.text = e.id.String()
+	e.named(id)
 	p.byID[e.id] = e
 	p.admitting++
 	return nil

@@ -179,7 +179,7 @@ func TestStressCore(t *testing.T) {
 				return // the maintainer would not have dialed
 			}
 			e := newEntry(newIdleConn())
-			e.id = newID()
+			e.named(newID())
 			p.adopt(e)
 		}
 	}
