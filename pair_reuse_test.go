@@ -301,7 +301,7 @@ func TestPairReuseWithLimits(t *testing.T) {
 	} {
 		for _, mode := range []TLSMode{TLSPlain, TLSSelfSigned} {
 			for _, reverse := range []bool{false, true} {
-				if alone := name != "all" && name != "oldest"; alone && reverse != (mode == TLSPlain) {
+				if alone := name != "all"; alone && reverse != (mode == TLSPlain) {
 					continue // one by one with and without TLS, together in every way
 				}
 				t.Run(fmt.Sprintf("%s, mode %s, reverse %v", name, mode, reverse), func(t *testing.T) {

@@ -203,7 +203,7 @@ func TestStressCore(t *testing.T) {
 				var seen watcher
 				seen.watch(p)
 				var steps atomic.Int64
-				more := func() bool { return steps.Add(1) < 40_000 }
+				more := func() bool { return steps.Add(1) < 20_000 }
 				stop := inspect(t, p)
 				var ids sync.Map
 				var work sync.WaitGroup
