@@ -47,6 +47,7 @@ func TestGroup(t *testing.T) {
 	call := func() visit { return dialer(fromHere).call(public) }
 	first := gather(10*time.Millisecond, call)
 	time.Sleep(rivalry)
+	first.reach(t, 100)
 	quiet := first.disperse()
 	for _, v := range quiet {
 		require.NoError(t, v.err)
@@ -97,6 +98,7 @@ func TestGroup(t *testing.T) {
 	back := time.Since(begun)
 	last := gather(10*time.Millisecond, call)
 	time.Sleep(rivalry)
+	last.reach(t, 100)
 	after := last.disperse()
 	for _, v := range after {
 		require.NoError(t, v.err)

@@ -201,6 +201,27 @@ func (c *crowd) await(t *testing.T, what string, ok func(visit) bool) visit {
 	}
 }
 
+// reach waits until so many visits have ended, on a machine that may have paused.
+func (c *crowd) reach(t *testing.T, n int) {
+	t.Helper()
+	limit := time.NewTimer(patience)
+	defer limit.Stop()
+	for {
+		c.mu.Lock()
+		visits, ended := len(c.visits), c.ended
+		c.mu.Unlock()
+		if visits >= n {
+			return
+		}
+		select {
+		case <-ended:
+		case <-limit.C:
+			c.disperse()
+			require.Failf(t, "too few users", "%d of %d", visits, n)
+		}
+	}
+}
+
 // disperse ends the crowd and returns all visits, when the last has ended.
 func (c *crowd) disperse() []visit {
 	c.leave()
