@@ -11,11 +11,16 @@ import (
 // small pool, so that most of it can be had meanwhile.
 const maxCheckers = 8
 
-// checkIdle has those idle connections checked that were last proven alive too
-// long ago, in the background, and those first that have been idle for longest.
-// It begins nothing while former checks are under way.
-func (l *localSide) checkIdle(now time.Time) {
-	if l == nil || l.cfg.Check == nil || l.cfg.CheckEvery < 0 || l.checkers.Load() > 0 {
+// looks reports whether the sweep is to look for connections to check: not while
+// former checks are under way. A nil receiver is a pair's.
+func (l *localSide) looks() bool {
+	return l != nil && l.cfg.Check != nil && l.cfg.CheckEvery > 0 && l.checkers.Load() == 0
+}
+
+// checkIdle has idle connections checked in the background, several at a time, in
+// this order.
+func (l *localSide) checkIdle(due []sweepItem) {
+	if len(due) == 0 {
 		return
 	}
 	p := l.pool
@@ -23,12 +28,6 @@ func (l *localSide) checkIdle(now time.Time) {
 	defer p.mu.Unlock()
 	if p.phase != phaseOpen {
 		return
-	}
-	var due []sweepItem
-	for e := p.idle.oldest; e != nil; e = e.prev {
-		if e.state == stateIdle && now.Sub(e.provenAt) >= l.cfg.CheckEvery {
-			due = append(due, sweepItem{e, e.uses})
-		}
 	}
 	var next atomic.Int64
 	for range min(maxCheckers, max(p.idle.len/4, 1), len(due)) {
@@ -82,7 +81,7 @@ func (p *Pool) setAside(it sweepItem) bool {
 // it then.
 func (p *Pool) endCheckLocked(e *entry, err error) (why CloseReason) {
 	if e.state != stateChecking {
-		return ClosedByHolder // the hook, or Flush, struck it
+		return "" // the hook, or Flush, struck it, and closes it
 	}
 	switch {
 	case p.phase != phaseOpen:

@@ -35,7 +35,7 @@ func TestStressEvents(t *testing.T) {
 			}
 			work.Go(func() {
 				churn(p, 7, more, func() {
-					p.local.checkIdle(time.Now().Add(time.Hour))
+					checkDue(p, time.Now().Add(time.Hour))
 					time.Sleep(time.Millisecond) // connections are to live for some uses
 				})
 			})

@@ -64,15 +64,16 @@ func (p *Pool) nextLocked() *entry {
 	return e
 }
 
-// collect notes the idle connections that are not watched, and strikes from the
-// books and returns those that are too old, unused for too long, or too many. It
-// is the one walk over all of them.
+// collect notes the idle connections that are not watched, and those that a Check
+// is to prove alive again; it strikes from the books and returns those that are too
+// old, unused for too long, or too many. It is the one walk over all of them.
 func (s *sweeper) collect(now time.Time) (doomed []*entry) {
 	p := s.pool
+	looks := p.local.looks()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	var unused []*entry
-	s.items = s.items[:0]
+	s.items, s.due = s.items[:0], nil // what was due is its checkers'
 	for e := p.idle.oldest; e != nil; {
 		newer := e.prev
 		switch {
@@ -86,6 +87,9 @@ func (s *sweeper) collect(now time.Time) (doomed []*entry) {
 			continue
 		case p.limits.IdleTimeout > 0 && p.idle.len-len(unused) > p.limits.MinCap && now.Sub(e.since) >= p.limits.IdleTimeout:
 			unused = append(unused, e)
+		}
+		if looks && now.Sub(e.provenAt) >= p.local.cfg.CheckEvery {
+			s.due = append(s.due, sweepItem{e, e.uses})
 		}
 		if s.watch == nil || e.unwatched {
 			e.unwatched = false

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -173,3 +174,19 @@ func newLocal(t testing.TB, s *lineServer, cfg LocalConfig) *Pool {
 }
 
 var errBroken = errors.New("broken")
+
+// checkDue has the sweep's checks made of all that is due by then.
+func checkDue(p *Pool, by time.Time) {
+	if !p.local.looks() {
+		return
+	}
+	var due []sweepItem
+	p.mu.Lock()
+	for e := p.idle.oldest; e != nil; e = e.prev {
+		if e.state == stateIdle && by.Sub(e.provenAt) >= p.local.cfg.CheckEvery {
+			due = append(due, sweepItem{e, e.uses})
+		}
+	}
+	p.mu.Unlock()
+	p.local.checkIdle(due)
+}

@@ -250,7 +250,7 @@ func (x *localStress) owner(r *rand.Rand, more func() bool, flush bool) {
 	for more() {
 		switch n := r.IntN(100); {
 		case n < 30:
-			x.p.local.checkIdle(time.Now())
+			checkDue(x.p, time.Now())
 		case n < 60:
 			s.sweep(time.Now())
 		case n < 64:

@@ -12,6 +12,7 @@ type sweeper struct {
 	pool  *Pool
 	watch *watch      // nil: every connection is looked at, every time
 	items []sweepItem // scratch
+	due   []sweepItem // to be checked, those first that have been idle for longest
 }
 
 type sweepItem struct {
@@ -31,7 +32,7 @@ func (p *Pool) sweepUntil(done <-chan struct{}) {
 			return
 		case now := <-t.C:
 			s.sweep(now)
-			p.local.checkIdle(now)
+			p.local.checkIdle(s.due)
 			p.lookAtIdle(now)
 		}
 	}
